@@ -1,0 +1,1 @@
+"""What the load generator can do, one kind of load a file; `LOADS` finds them by name."""

@@ -1,0 +1,172 @@
+"""Runs cases against targets: starts what is needed, orders the load, and collects what was found."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from bench.ask import ask
+from bench.cases import Case
+from bench.processes import Child, Household, ProcessFailed, Ready, free_port
+from bench.result import Result
+from bench.targets import Site, Target
+from bench.wire import Script
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One load against one target."""
+
+    case: Case
+    variant: str
+    target: Target
+    repeat: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    cases: Sequence[Case]
+    targets: Sequence[Target]
+    repeats: int
+    full: bool
+
+    def steps_of(self, target: Target, repeat: int) -> Iterator[Step]:
+        for case in self.cases:
+            for variant in case.chosen(self.full):
+                yield Step(case, variant, target, repeat)
+
+    @property
+    def count(self) -> int:
+        return self.repeats * sum(len(case.chosen(self.full)) for case in self.cases) * len(self.targets)
+
+
+Found = Callable[[Step, Result | str], None]
+"""Told of each step's result, or why there is none."""
+Starting = Callable[[Step], None]
+
+
+class Runner:
+    """Owns the upstream, and one target at a time."""
+
+    def __init__(self, household: Household) -> None:
+        self._household = household
+        self._upstream_port = free_port()
+        command = [sys.executable, "-m", "bench.upstream", "--port", str(self._upstream_port)]
+        self._upstream = household.start("upstream", command, household.cores.upstream)
+        self._upstream.wait_until(Ready(self._upstream_port), 10)
+
+    def carry_out(self, plan: Plan, starting: Starting, found: Found) -> None:
+        # Repeats are the outer loop, so that what drifts on the machine drifts over all targets alike.
+        for repeat in range(plan.repeats):
+            for target in plan.targets:
+                self._visit(target, list(plan.steps_of(target, repeat)), plan.full, starting, found)
+
+    def _visit(self, target: Target, steps: list[Step], full: bool, starting: Starting, found: Found) -> None:
+        standing: Standing | None = None
+        hopeless = ""
+        try:
+            for step in steps:
+                starting(step)
+                if step.case.needs not in target.can:
+                    found(step, "n/a")
+                    continue
+                if hopeless:
+                    found(step, hopeless)
+                    continue
+                try:
+                    standing = self._ready(standing, target)
+                except ProcessFailed as error:
+                    hopeless = str(error)
+                    found(step, hopeless)
+                    continue
+                try:
+                    found(step, self.measure(standing, step.case, step.variant, full))
+                except ProcessFailed as error:
+                    found(step, str(error))
+        finally:
+            if standing is not None:
+                standing.stop()
+
+    def _ready(self, standing: "Standing | None", target: Target) -> "Standing":
+        """The target as it stands, or a new one if the case before left it dead or swamped."""
+        if standing is not None:
+            if standing.answers(within=5.0):
+                return standing
+            standing.stop()
+        return self.stand_up(target)
+
+    def stand_up(self, target: Target) -> "Standing":
+        """Starts a target and waits until it answers a streamed request."""
+        if target.start is None:
+            return Standing(self._household, target, self._upstream_port, None)
+        port = free_port()
+        start = target.start(Site(port, self._upstream_port, self._household.folder))
+        child = self._household.start(target.name, start.command, self._household.cores.target, start.env)
+        standing = Standing(self._household, target, port, child)
+        try:
+            child.wait_until(standing.answers, target.patience)
+        except ProcessFailed:
+            standing.stop()
+            raise
+        return standing
+
+    def measure(self, standing: "Standing", case: Case, variant: str, full: bool) -> Result:
+        target = standing.target
+        order = {
+            "load": case.load,
+            "deadline": case.deadline,
+            "arguments": case.arguments(variant, full),
+            "place": {
+                "port": standing.port,
+                "target_pid": standing.child.pid if standing.child else 0,
+                "upstream_port": self._upstream_port,
+                "upstream_pid": self._upstream.pid,
+                "path": target.path,
+                "model": target.model,
+                "headers": dict(target.headers),
+            },
+        }
+        return Result.from_json(self._order(order, case.deadline + 30))
+
+    def _order(self, order: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """Runs the load generator once."""
+        files = self._household.folder / "order.json", self._household.folder / "result.json"
+        files[0].write_text(json.dumps(order))
+        files[1].unlink(missing_ok=True)
+        command = [sys.executable, "-m", "bench.load", *map(str, files)]
+        load = self._household.start("load", command, self._household.cores.load)
+        try:
+            load.wait(seconds)
+        finally:
+            self._household.stop(load)
+        if not files[1].exists():
+            raise ProcessFailed(f"the load generator failed: {load.last_words()}")
+        result: dict[str, Any] = json.loads(files[1].read_text())
+        return result
+
+
+class Standing:
+    """A target that runs."""
+
+    def __init__(self, household: Household, target: Target, port: int, child: Child | None) -> None:
+        self._household = household
+        self.target = target
+        self.port = port
+        self.child = child
+
+    def answers(self, within: float = 10.0) -> bool:
+        """Whether a streamed request gets its chunks."""
+        body = {
+            "model": self.target.model,
+            "stream": True,
+            "messages": [{"role": "user", "content": Script(n=2).text()}],
+        }
+        try:
+            return b"[00000001:" in ask(self.port, "POST", self.target.path, body, self.target.headers, within)
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        if self.child is not None:
+            self._household.stop(self.child)

@@ -1,0 +1,97 @@
+"""The targets that come with this repository: nothing, the floor, the gateway, and the faulty relays."""
+
+import importlib.metadata
+import sys
+from pathlib import Path
+
+from bench.relays.faulty import FAULTS
+from bench.targets.target import Say, Site, Start, Target, Unavailable
+
+_GATEWAY_CONFIG = """\
+[server]
+host = "127.0.0.1"
+port = {port}
+
+[log]
+level = "warning"
+
+[providers.mock]
+dialect = "openai_chat"
+base_url = "http://127.0.0.1:{upstream}/v1"
+
+[routes.bench]
+targets = [{{ provider = "mock", model = "bench" }}]
+"""
+
+
+def _here(say: Say) -> str:
+    return "this repository"
+
+
+def _gateway_version(say: Say) -> str:
+    if not _gateway_command().exists():
+        raise Unavailable("the gateway is not installed beside this Python: run `pip install -e .`")
+    return importlib.metadata.version("stream-gateway")
+
+
+def _gateway_command() -> Path:
+    return Path(sys.executable).parent / "stream-gateway"
+
+
+def _start_gateway(site: Site) -> Start:
+    config = site.folder / "gateway.toml"
+    config.write_text(_GATEWAY_CONFIG.format(port=site.port, upstream=site.upstream))
+    return Start([str(_gateway_command()), "serve", "--config", str(config)])
+
+
+def _module(module: str, *arguments: str) -> "Starter":
+    return Starter(module, arguments)
+
+
+class Starter:
+    """Starts one of our own relays."""
+
+    def __init__(self, module: str, arguments: tuple[str, ...]) -> None:
+        self._module = module
+        self._arguments = arguments
+
+    def __call__(self, site: Site) -> Start:
+        ports = ["--port", str(site.port), "--upstream", str(site.upstream)]
+        return Start([sys.executable, "-m", self._module, *self._arguments, *ports])
+
+
+TARGETS = [
+    Target(
+        name="direct",
+        about="no target: the load asks the upstream itself",
+        kind="reference",
+        install=_here,
+        start=None,
+    ),
+    Target(
+        name="floor",
+        about="the least code that relays or broadcasts bytes (epoll, Python)",
+        kind="reference",
+        install=_here,
+        start=_module("bench.relays.floor"),
+        can=frozenset({"chat", "fan-out"}),
+    ),
+    Target(
+        name="gateway",
+        about="Stream Gateway, HTTP/1.1 and SSE",
+        kind="gateway",
+        install=_gateway_version,
+        start=_start_gateway,
+        can=frozenset({"chat", "fan-out", "resume"}),
+    ),
+    *(
+        Target(
+            name=f"faulty-{fault}",
+            about=make.__doc__ or "",
+            kind="faulty",
+            install=_here,
+            start=_module("bench.relays.faulty", fault),
+        )
+        for fault, make in FAULTS.items()
+    ),
+]

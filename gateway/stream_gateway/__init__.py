@@ -1,0 +1,1 @@
+"""Stream Gateway: numbered, resumable AI streams over WebSocket, SSE and HTTP/2."""

@@ -1,0 +1,224 @@
+"""One frozen `Config`, from a TOML file and the environment.
+
+Any scalar can be set by the environment: `STREAM_GATEWAY_SERVER__PORT=9000` is `server.port = 9000`.
+"""
+
+import difflib
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, get_type_hints
+
+import msgspec
+
+ENV_PREFIX: Final = "STREAM_GATEWAY_"
+
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Bytes = Annotated[int, msgspec.Meta(gt=0)]
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+
+LOCAL_ORIGINS: Final = ("http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*")
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used: one sentence that names file, key and what was expected."""
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class ServerSettings(_Section, frozen=True):
+    """The data plane. `port` 0 takes a free one; `send_buffer_bytes` 0 leaves the size to the kernel."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    backlog: Annotated[int, msgspec.Meta(gt=0)] = 1024
+    keepalive: Seconds = 15.0
+    write_timeout: Seconds = 30.0
+    send_buffer_bytes: Annotated[int, msgspec.Meta(ge=0)] = 131_072
+
+
+class LimitSettings(_Section, frozen=True):
+    """What a client may ask of us. `idle_timeout` is for connections between two requests."""
+
+    connections: Annotated[int, msgspec.Meta(gt=0)] = 10_000
+    header_bytes: Bytes = 16_384
+    header_timeout: Seconds = 10.0
+    body_bytes: Bytes = 20_971_520
+    body_timeout: Seconds = 30.0
+    idle_timeout: Seconds = 75.0
+
+
+class StreamSettings(_Section, frozen=True):
+    """Logs: how much a running one holds, how long an ended one stays, what all together may take."""
+
+    retain_bytes: Bytes = 4_194_304
+    retain_for: Seconds = 600.0
+    stall_timeout: Seconds = 10.0
+    budget_bytes: Bytes = 536_870_912
+    lease: Annotated[float, msgspec.Meta(ge=0)] = 30.0
+
+
+class CorsSettings(_Section, frozen=True):
+    """Browser origins that may call us; `*` stands for any port, or alone for any origin."""
+
+    origins: tuple[str, ...] = LOCAL_ORIGINS
+
+
+class LogSettings(_Section, frozen=True):
+    """`auto`: for people on a terminal, JSON lines elsewhere."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = "auto"
+
+
+class ProviderSettings(_Section, frozen=True):
+    """An upstream endpoint. Its key comes from an environment variable or a file, never from here.
+
+    `silence_timeout`: the longest pause in an answer, its beginning included.
+    """
+
+    dialect: Literal["openai_chat"]
+    base_url: str
+    api_key_env: str | None = None
+    api_key_file: str | None = None
+    connect_timeout: Seconds = 10.0
+    silence_timeout: Seconds = 120.0
+    max_connections: Annotated[int, msgspec.Meta(gt=0)] = 1000
+    max_reply_bytes: Bytes = 33_554_432
+
+
+class TargetSettings(_Section, frozen=True):
+    """Where a route leads: a provider, and its own name for the model (`*`: the name as the client wrote it)."""
+
+    provider: str
+    model: str
+
+
+class RouteSettings(_Section, frozen=True):
+    """A public model name's targets; today the first one serves."""
+
+    targets: Annotated[tuple[TargetSettings, ...], msgspec.Meta(min_length=1)]
+
+
+class Config(_Section, frozen=True):
+    """Everything the gateway can be told."""
+
+    server: ServerSettings = ServerSettings()
+    limits: LimitSettings = LimitSettings()
+    streams: StreamSettings = StreamSettings()
+    cors: CorsSettings = CorsSettings()
+    log: LogSettings = LogSettings()
+    providers: dict[str, ProviderSettings] = {}
+    routes: dict[str, RouteSettings] = {}
+
+
+def load_config(path: Path | None, environ: Mapping[str, str] | None = None) -> Config:
+    """Read a configuration file (or none) and the environment.
+
+    Raises:
+        ConfigError: the file cannot be read or does not say what it should.
+    """
+    if path is None:
+        return config_from_toml("", environ=environ)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8 text.") from None
+    return config_from_toml(text, where=str(path), environ=environ)
+
+
+def config_from_toml(text: str, *, where: str = "config", environ: Mapping[str, str] | None = None) -> Config:
+    """Read a configuration from TOML text; `where` is how errors call it.
+
+    Raises:
+        ConfigError: as `load_config`.
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where}: not valid TOML: {error}.") from None
+    _merge_environment(data, os.environ if environ is None else environ)
+    # Named tables one by one, because the error of a whole one would not name the entry.
+    tables = {
+        "providers": _table(data.pop("providers", {}), ProviderSettings, "providers", where),
+        "routes": _table(data.pop("routes", {}), RouteSettings, "routes", where),
+    }
+    config: Config = msgspec.structs.replace(_convert(data, Config, "", where), **tables)
+    _check(config, where)
+    return config
+
+
+def _merge_environment(data: dict[str, Any], environ: Mapping[str, str]) -> None:
+    sections = get_type_hints(Config)
+    for name, value in environ.items():
+        section, _, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
+        if name.startswith(ENV_PREFIX) and key and section in sections:
+            try:
+                parsed = json.loads(value)
+            except ValueError:
+                parsed = value
+            table = data.setdefault(section, {})
+            if isinstance(table, dict):
+                table[key] = parsed
+
+
+def _table(data: Any, kind: type[Any], key: str, where: str) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where}: key `{key}`: expected a table.")
+    return {name: _convert(entry, kind, f'{key}."{name}"', where) for name, entry in data.items()}
+
+
+def _convert(data: Any, kind: type[Any], key: str, where: str) -> Any:
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_explain(str(error), kind, key, where)) from None
+
+
+def _explain(text: str, kind: type[Any], key: str, where: str) -> str:
+    """msgspec's sentence, with file, full key, and the nearest key that would have been right."""
+    what, _, path = text.partition(" - at `$")
+    full = (key + path.removesuffix("`")).removeprefix(".")
+    unknown = re.fullmatch(r"Object contains unknown field `(.+)`", what)
+    if unknown is None:
+        return f"{where}: key `{full}`: {what[:1].lower()}{what[1:]}."
+    allowed = _keys(kind, path.removesuffix("`"))
+    close = difflib.get_close_matches(unknown[1], allowed, 1)
+    hint = f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(allowed)}."
+    return f"{where}: key `{full + '.' if full else ''}{unknown[1]}` is not known; {hint}"
+
+
+def _keys(kind: type[Any], path: str) -> list[str]:
+    """The keys that may stand at a path below a section."""
+    for part in re.findall(r"\.(\w+)", path):
+        kind = get_type_hints(kind)[part]
+    if "[...]" in path or not hasattr(kind, "__struct_fields__"):
+        kind = TargetSettings
+    return list(kind.__struct_fields__)
+
+
+def _check(config: Config, where: str) -> None:
+    """What types cannot say."""
+    for name, provider in config.providers.items():
+        if not re.match(r"https?://[^/\s]+", provider.base_url):
+            raise ConfigError(
+                f'{where}: key `providers."{name}".base_url`: expected an http:// or https:// URL, '
+                f"got `{provider.base_url}`."
+            )
+        if provider.api_key_env and provider.api_key_file:
+            raise ConfigError(f'{where}: key `providers."{name}"`: give api_key_env or api_key_file, not both.')
+    for name, route in config.routes.items():
+        for index, target in enumerate(route.targets):
+            if target.provider != "demo" and target.provider not in config.providers:
+                known = ", ".join(sorted({*config.providers, "demo"}))
+                raise ConfigError(
+                    f'{where}: key `routes."{name}".targets[{index}].provider`: there is no provider '
+                    f"`{target.provider}`; known: {known}."
+                )

@@ -1,0 +1,90 @@
+"""The gateway: everything put together. The one module, besides `cli` and `api`, that knows every part."""
+
+import msgspec
+import structlog
+import trio
+
+from stream_gateway.config import Config
+from stream_gateway.engines.memory import MemoryEngine
+from stream_gateway.guard.origins import OriginPolicy
+from stream_gateway.server.chat import ChatRoutes
+from stream_gateway.server.keepalive import Keepalive
+from stream_gateway.server.listener import Listener, bind
+from stream_gateway.server.routes import Routes
+from stream_gateway.server.streams import StreamRoutes
+from stream_gateway.streams.registry import Registry
+from stream_gateway.upstream import demo
+from stream_gateway.upstream.demo import DemoProvider
+from stream_gateway.upstream.openai import OpenAIProvider
+from stream_gateway.upstream.provider import Provider
+from stream_gateway.upstream.pump import open_pump
+from stream_gateway.upstream.routing import Router
+
+_log = structlog.get_logger()
+
+
+class Statistics(msgspec.Struct, frozen=True):
+    """What the gateway holds right now."""
+
+    connections: int
+    streams: int
+    running: int
+    subscriptions: int
+    upstream_busy: int
+    upstream_idle: int
+    log_bytes: int
+
+
+class Gateway:
+    """A gateway as `config` says. It binds its address at once, and serves in `run`.
+
+    Raises:
+        ConfigError: a provider's key cannot be read.
+        OSError: the address cannot be bound.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._pump = open_pump()
+        self._openai = {name: OpenAIProvider(name, settings, self._pump) for name, settings in config.providers.items()}
+        self._engine = MemoryEngine(config.streams.budget_bytes)
+        self._registry = Registry(config.streams, self._engine)
+        self._keepalive = Keepalive(config.server.keepalive)
+        providers: dict[str, Provider] = {demo.NAME: DemoProvider(), **self._openai}
+        router = Router(config.routes, providers)
+        routes = Routes(
+            ChatRoutes(self._registry, router, self._keepalive),
+            StreamRoutes(self._registry, router, self._keepalive),
+            OriginPolicy(config.cors.origins),
+        )
+        sock = bind(config.server)
+        self.host, self.port = sock.getsockname()[:2]
+        self._listener = Listener(sock, routes.handle, config.server, config.limits)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled. Started when it listens; connections are refused or cut when it ends."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._pump.run)
+            nursery.start_soon(self._keepalive.run)
+            await nursery.start(self._registry.run)
+            nursery.start_soon(self._listener.run)
+            _log.info("listening", host=self.host, port=self.port)
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                for provider in self._openai.values():
+                    provider.transport.close()
+
+    def statistics(self) -> Statistics:
+        """What it holds right now."""
+        transports = [provider.transport for provider in self._openai.values()]
+        return Statistics(
+            connections=self._listener.connections,
+            streams=self._registry.known,
+            running=self._registry.running,
+            subscriptions=self._registry.subscriptions,
+            upstream_busy=sum(transport.busy for transport in transports),
+            upstream_idle=sum(transport.idle for transport in transports),
+            log_bytes=self._engine.used,
+        )

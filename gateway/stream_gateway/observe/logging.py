@@ -1,0 +1,34 @@
+"""Structured logs on standard error: for people on a terminal, one JSON object a line elsewhere."""
+
+import logging
+import sys
+from typing import Any
+
+import msgspec
+import structlog
+
+from stream_gateway.config import LogSettings
+
+
+def configure_logging(settings: LogSettings) -> None:
+    """Set up structlog for the whole process."""
+    console = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
+    timestamp = structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console)
+    processors: list[Any] = [structlog.processors.add_log_level, timestamp]
+    if console:
+        processors.append(structlog.dev.ConsoleRenderer())
+    else:
+        processors += [
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(serializer=_json),
+        ]
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _json(data: Any, **_: Any) -> str:
+    return msgspec.json.encode(data, enc_hook=str).decode()

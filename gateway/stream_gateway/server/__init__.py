@@ -1,0 +1,1 @@
+"""The data plane: one port, every protocol, and the routes behind them."""

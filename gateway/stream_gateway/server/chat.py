@@ -1,0 +1,125 @@
+"""`/v1/chat/completions` and `/v1/models`, as OpenAI's clients expect them."""
+
+import secrets
+import time
+from functools import partial
+from typing import Any, Final
+
+import trio
+
+from stream_gateway.server.delivery import Start, deliver, resume
+from stream_gateway.server.exchange import Exchange, HeaderList
+from stream_gateway.server.formats import renderer_for
+from stream_gateway.server.keepalive import Keepalive
+from stream_gateway.streams.registry import Registry
+from stream_gateway.streams.stream import Stream
+from stream_gateway.upstream.provider import ProviderFailed, Reply
+from stream_gateway.upstream.routing import Router, Target
+from stream_protocols.cursor import parse_cursor
+from stream_protocols.dialects import Source, openai_chat
+from stream_protocols.dialects.openai_chat import ChatRequest, parse_request
+from stream_protocols.dialects.openai_chat.encoder import error_json
+from stream_protocols.dialects.openai_chat.request import Lease, check_lease
+from stream_protocols.errors import InvalidField
+from stream_protocols.events import StreamCancelled, StreamFailed, StreamStarted
+
+PLAIN_LEASE: Final = 0.0
+"""A client that did not ask for more cannot come back: when it leaves, nobody reads, and nobody shall pay."""
+
+
+class ChatRoutes:
+    """Handlers for OpenAI's paths."""
+
+    def __init__(self, registry: Registry, router: Router, keepalive: Keepalive) -> None:
+        self._registry = registry
+        self._router = router
+        self._keepalive = keepalive
+
+    async def completions(self, exchange: Exchange) -> None:
+        """`POST /v1/chat/completions`; with `Last-Event-ID`, the rest of an earlier stream instead of a new one."""
+        request = parse_request(await exchange.read_body())
+        cursor = exchange.headers.get("last-event-id")
+        if cursor is not None:
+            await self._resume(exchange, request, cursor)
+            return
+        target = self._router.find(request.model)
+        if request.stream:
+            await self._stream(exchange, request, target)
+        else:
+            await self._complete(exchange, request, target)
+
+    async def models(self, exchange: Exchange) -> None:
+        """`GET /v1/models`."""
+        models = [
+            {"id": name, "object": "model", "created": 0, "owned_by": "stream-gateway"}
+            for name in self._router.models()
+        ]
+        await exchange.respond_json(200, {"object": "list", "data": models})
+
+    async def _resume(self, exchange: Exchange, request: ChatRequest, cursor: str) -> None:
+        stream = self._registry.get(parse_cursor(cursor).stream)
+        start = resume(stream, cursor, openai_chat.NAME)
+        await self._deliver(exchange, request, stream, start)
+
+    async def _stream(self, exchange: Exchange, request: ChatRequest, target: Target) -> None:
+        lease = request.lease if request.lease is not None else _lease_header(exchange)
+        provider = target.provider
+        stream = self._registry.create(request.model, dialect=provider.dialect, lease=lease)
+        with stream.held():
+            self._registry.start(stream, partial(provider.stream, request, target.model))
+            # Until the provider has accepted, a failure can still be an HTTP status. No longer than the
+            # keepalive interval, though: then the client, or a proxy before it, wants to hear something.
+            with trio.move_on_at(exchange.began + self._keepalive.interval):
+                await stream.opened.wait()
+            terminal = stream.terminal
+            first = stream.log.record(1)
+            if terminal is not None and first is not None and not isinstance(first[0], StreamStarted):
+                await respond_failure(exchange, terminal, stream)
+            else:
+                await self._deliver(exchange, request, stream, Start())
+
+    async def _deliver(self, exchange: Exchange, request: ChatRequest, stream: Stream, start: Start) -> None:
+        renderer = renderer_for(stream, openai_chat.NAME, include_usage=request.include_usage)
+        await deliver(exchange, stream, renderer, start, self._keepalive)
+
+    async def _complete(self, exchange: Exchange, request: ChatRequest, target: Target) -> None:
+        try:
+            reply = await target.provider.complete(request, target.model)
+        except ProviderFailed as error:
+            await respond_failure(exchange, error.failure)
+            return
+        await exchange.respond_json(200, _reply_body(reply, request))
+
+
+def _lease_header(exchange: Exchange) -> Lease:
+    """The `Stream-Lease` header: seconds or "finish"; for clients that cannot add a field to the body."""
+    text = exchange.headers.get("stream-lease")
+    if text is None:
+        return PLAIN_LEASE
+    if text == "finish":
+        return "finish"
+    try:
+        return check_lease(float(text))
+    except ValueError:
+        message = f'Header `Stream-Lease` must be "finish" or a number of seconds, not {text[:64]!r}.'
+        raise InvalidField(message, param="Stream-Lease") from None
+
+
+def _reply_body(reply: Reply, request: ChatRequest) -> bytes:
+    if reply.body is not None:
+        return reply.body
+    source = Source(secrets.token_urlsafe(12), request.model, int(time.time()))
+    return openai_chat.encode_reply(source, reply.events)
+
+
+async def respond_failure(exchange: Exchange, failure: Any, stream: Stream | None = None) -> None:
+    """Answer with the HTTP status of a generation that failed before it began."""
+    headers: HeaderList = [] if stream is None else [("Stream-Id", stream.id)]
+    status = 499
+    if isinstance(failure, StreamFailed):
+        status = failure.status
+        if failure.retry_after is not None:
+            headers.append(("Retry-After", failure.retry_after))
+    elif isinstance(failure, StreamCancelled):
+        status = 409 if failure.reason == "client" else 503
+    await exchange.respond_json(status, {"error": error_json(failure)}, headers)

@@ -1,0 +1,98 @@
+"""Delivery: from a stream to the body of a response, beginning wherever the client stopped."""
+
+from typing import Final
+
+import msgspec
+import structlog
+
+from stream_gateway.server.exchange import Exchange
+from stream_gateway.server.keepalive import Keepalive
+from stream_gateway.streams.stream import Stream
+from stream_gateway.streams.subscription import Subscription
+from stream_protocols.cursor import Gap, check, format_cursor, parse_cursor
+from stream_protocols.dialects import native
+from stream_protocols.errors import CursorExpired, CursorFromFuture, EpochMismatch
+from stream_protocols.events import Notice
+from stream_protocols.render import Renderer
+
+_log = structlog.get_logger()
+
+_HEADERS: Final = [("Cache-Control", "no-cache"), ("X-Accel-Buffering", "no")]
+
+
+class Start(msgspec.Struct, frozen=True):
+    """Where a delivery begins: after record `after` and `offset` characters; `gap` is what could not be kept."""
+
+    after: int = 0
+    offset: int = 0
+    gap: Gap | None = None
+
+
+def resume(stream: Stream, text: str | None, dialect: str) -> Start:
+    """Where a client that shows a cursor goes on; without one, at the oldest record there is.
+
+    Raises:
+        InvalidCursor, CursorOfAnotherStream, CursorFromFuture: the cursor is no good.
+        CursorExpired, EpochMismatch: there is a gap, and the client's dialect has no words to say so.
+    """
+    log = stream.log
+    if text is None:
+        text = format_cursor(stream.id, log.epoch, 0)
+    cursor = parse_cursor(text)
+    gap = check(cursor, stream=stream.id, epoch=log.epoch, head=log.head, oldest=log.oldest)
+    if gap is None:
+        position = cursor.position
+        _check_offset(stream, position.seq, position.offset)
+        return Start(position.seq, position.offset)
+    if dialect == native.NAME:
+        return Start(gap.resume_seq, 0, gap)
+    oldest = format_cursor(stream.id, log.epoch, gap.resume_seq)
+    if gap.reason == "epoch":
+        raise EpochMismatch(f"The stream began anew since this cursor was given; start again after {oldest}.")
+    raise CursorExpired(
+        f"{gap.missed} events after this cursor are no longer kept; what is kept begins after {oldest}."
+    )
+
+
+def _check_offset(stream: Stream, seq: int, offset: int) -> None:
+    if offset:
+        record = stream.log.record(seq + 1)
+        text = getattr(record[0], "text", "") if record else ""
+        if offset >= len(text):
+            raise CursorFromFuture(f"The cursor points {offset} characters into event {seq + 1}, which is shorter.")
+
+
+def gap_notice(stream: Stream, gap: Gap) -> Notice:
+    """What a client hears first when something it missed is gone."""
+    after = format_cursor(stream.id, stream.log.epoch, gap.resume_seq)
+    lost = "What you saw belongs to another run of this stream" if gap.reason == "epoch" else "Some events are gone"
+    data = {"reason": gap.reason, "missed": gap.missed, "resumes_after": after}
+    return Notice("gap", f"{lost}; this goes on after {after}.", data)
+
+
+async def deliver(exchange: Exchange, stream: Stream, renderer: Renderer, start: Start, keepalive: Keepalive) -> None:
+    """Send a stream as the response's body until it ends or the client leaves.
+
+    A body that ends properly is whole. When the gateway has to let a client go, it cuts the connection
+    instead, and the client resumes from the last id it saw.
+    """
+    if start.after == stream.log.head and stream.log.sealed and start.gap is None:
+        # Nothing is left. 204 is also what tells a browser's EventSource not to come back.
+        await exchange.respond(204, [("Stream-Id", stream.id)])
+        return
+    headers = [("Content-Type", renderer.media_type), ("Stream-Id", stream.id), *_HEADERS]
+    if exchange.method == "HEAD":
+        await exchange.respond(200, headers)
+        return
+    outlet = await exchange.open(200, headers)
+    with (
+        Subscription(stream, renderer, outlet, after=start.after, offset=start.offset) as subscription,
+        keepalive.watching(subscription, exchange.began),
+    ):
+        if start.gap is not None and (notice := renderer.notice(gap_notice(stream, start.gap))):
+            outlet.write_now(outlet.framing(notice))
+        reason = await subscription.run()
+    if reason is None:
+        await outlet.finish()
+    else:
+        _log.info("subscription_ended", stream=stream.id, reason=reason)

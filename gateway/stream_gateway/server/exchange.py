@@ -1,0 +1,96 @@
+"""An exchange: one HTTP request and its response, whatever the HTTP version. Routes are written against it."""
+
+import abc
+import email.utils
+import time
+import urllib.parse
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import msgspec
+import trio
+
+from stream_gateway.streams.subscription import Outlet
+
+HeaderList = list[tuple[str, str]]
+
+
+class BodyOutlet(Outlet, Protocol):
+    """The body of a streamed response."""
+
+    async def finish(self) -> None:
+        """End the body properly. Without it the client sees that it was cut off."""
+
+
+class Exchange(abc.ABC):
+    """One request, and the means to answer it once.
+
+    Attributes:
+        method, path: of the request; the path without its query, percent-decoded.
+        headers: names in lower case; repeated ones joined by commas (RFC 9110 §5.3).
+        began: when the request was accepted, in Trio's time.
+        common: headers that every response to this request carries.
+    """
+
+    def __init__(self, method: str, target: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        path, _, query = target.partition("?")
+        self.method = method
+        self.path = urllib.parse.unquote(path)
+        self.headers: dict[str, str] = {}
+        for raw_name, raw_value in headers:
+            name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
+            self.headers[name] = f"{self.headers[name]}, {value}" if name in self.headers else value
+        self.began = trio.current_time()
+        self.common: HeaderList = []
+        self._query = query
+
+    def query(self, name: str) -> str | None:
+        """A parameter of the query string, None when it is not there; the first of several."""
+        values = urllib.parse.parse_qs(self._query, keep_blank_values=True, max_num_fields=100).get(name)
+        return values[0] if values else None
+
+    @property
+    @abc.abstractmethod
+    def answered(self) -> bool:
+        """Whether a response has begun."""
+
+    @abc.abstractmethod
+    async def read_body(self) -> bytes:
+        """The whole request body.
+
+        Raises:
+            BodyTooLarge, RequestTimeout, BadRequest: it is over the limit, too slow, or broken.
+        """
+
+    @abc.abstractmethod
+    async def respond(self, status: int, headers: HeaderList, body: bytes = b"") -> None:
+        """Send a whole response. HEAD gets the same without the body.
+
+        Raises:
+            OSError: the client is gone.
+        """
+
+    @abc.abstractmethod
+    async def open(self, status: int, headers: HeaderList) -> BodyOutlet:
+        """Send the head of a streamed response; the body goes into the outlet.
+
+        Raises:
+            OSError: the client is gone.
+        """
+
+    async def respond_json(self, status: int, data: Any, headers: HeaderList | None = None) -> None:
+        """Send JSON: `data` as it is when it is bytes, encoded otherwise."""
+        body = data if isinstance(data, bytes) else msgspec.json.encode(data)
+        await self.respond(status, [("Content-Type", "application/json"), *(headers or [])], body)
+
+
+_date = (0, "")
+
+
+def date() -> str:
+    """The value of a Date header (RFC 9110 §6.6.1), made once a second."""
+    global _date
+    now = int(time.time())
+    if _date[0] != now:
+        _date = now, email.utils.formatdate(now, usegmt=True)
+    return _date[1]

@@ -1,0 +1,290 @@
+"""HTTP/1.1 with clients: h11 on a transport.
+
+One connection has one nursery: a reader, which sees bytes and the end of the connection at any time, and the
+task that takes requests in order and runs their handlers. When the client leaves, the reader cancels whatever
+the handler is doing. Streamed bodies bypass h11: a subscription writes framed bytes to the transport itself.
+"""
+
+import http
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import h11
+import trio
+
+from stream_gateway.config import LimitSettings
+from stream_gateway.server.exchange import Exchange, HeaderList, date
+from stream_gateway.server.transport import Transport
+from stream_protocols.errors import (
+    BadRequest,
+    BodyTooLarge,
+    HeadersTooLarge,
+    RequestTimeout,
+    StreamProtocolError,
+)
+from stream_protocols.framing import LAST_CHUNK, Framing, chunked, identity
+
+READ_AHEAD: Final = 65_536
+"""Bytes taken beyond the request being served: pipelined requests wait in the kernel after that."""
+
+LINGER: Final = 1.0
+"""Seconds in which a refused request is still read, so that closing does not destroy the refusal (RFC 9112 §9.6)."""
+
+_KNOWN: Final = frozenset(http.HTTPStatus)
+
+Handler = Callable[[Exchange], Awaitable[None]]
+
+
+class Http1Connection:
+    """Serves one connection until either side ends it."""
+
+    def __init__(self, transport: Transport, handler: Handler, limits: LimitSettings) -> None:
+        self.transport = transport
+        self.limits = limits
+        self.h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.header_bytes)
+        self._handler = handler
+        self._unread = 0  # bytes given to h11 since it last asked for more
+        self._arrived = trio.Event()
+        self._room = trio.Event()
+        self._scope: trio.CancelScope | None = None
+
+    async def serve(self) -> None:
+        """Serve requests in order. Returns when the connection is to be closed."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._read)
+            while await self._serve_one():
+                self.h11.start_next_cycle()
+            nursery.cancel_scope.cancel()
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                data = await self.transport.receive_some()
+            except OSError:
+                data = b""
+            self.h11.receive_data(data)
+            self._unread += len(data)
+            self._arrived.set()
+            if not data:
+                if self._scope is not None:
+                    self._scope.cancel()
+                return
+            if self._unread > READ_AHEAD and self._scope is not None:
+                self._room = trio.Event()
+                await self._room.wait()
+
+    async def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        """The next thing the client says.
+
+        Raises:
+            h11.RemoteProtocolError: it is no HTTP.
+        """
+        while True:
+            event = self.h11.next_event()
+            if event is not h11.NEED_DATA:
+                return event
+            await self._more()
+
+    async def _more(self) -> None:
+        """Wait for bytes; h11 has used up what there was, as far as that was complete."""
+        self._arrived = trio.Event()
+        self._unread = 0
+        self._room.set()
+        await self._arrived.wait()
+
+    def skip_body(self) -> bool:
+        """Drop what has arrived of a body that nobody wants; True when that was all of it."""
+        try:
+            while self.h11.their_state is h11.SEND_BODY and self.h11.next_event() is not h11.NEED_DATA:
+                pass
+        except h11.RemoteProtocolError:
+            pass  # its state says so
+        return self.h11.their_state is h11.DONE
+
+    async def _serve_one(self) -> bool:
+        """One request. False when there will be no other."""
+        try:
+            request = await self._next_request()
+        except h11.RemoteProtocolError as error:
+            await self._refuse(_bad_head(error))
+            return False
+        except StreamProtocolError as error:
+            await self._refuse(error)
+            return False
+        if request is None:
+            return False
+        exchange = Http1Exchange(self, request)
+        with trio.CancelScope() as scope:
+            self._scope = scope
+            await self._handler(exchange)
+        self._scope = None
+        self._room.set()
+        if scope.cancelled_caught or not exchange.finished:
+            return False
+        if self.h11.our_state is h11.DONE and self.h11.their_state is h11.DONE:
+            return True
+        await self._linger()
+        return False
+
+    async def _next_request(self) -> h11.Request | None:
+        """The next request's head; None when the client leaves or says nothing for `idle_timeout`."""
+        deadline = trio.current_time() + self.limits.idle_timeout
+        begun = False
+        while True:
+            event = self.h11.next_event()
+            if isinstance(event, h11.Request):
+                _check_head(event, self.limits)
+                return event
+            if event is not h11.NEED_DATA:
+                return None
+            if not begun and self.h11.trailing_data[0]:
+                begun = True
+                deadline = trio.current_time() + self.limits.header_timeout
+            with trio.move_on_at(deadline) as scope:
+                await self._more()
+            if scope.cancelled_caught:
+                if begun:
+                    raise RequestTimeout(
+                        f"The request's head was not complete within {self.limits.header_timeout:g} seconds."
+                    )
+                return None
+
+    async def _refuse(self, error: StreamProtocolError) -> None:
+        """Answer what cannot be taken as a request; the connection ends after it."""
+        if self.h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            return
+        body = error.to_json()
+        headers = [
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(body))),
+            ("Date", date()),
+            ("Connection", "close"),
+        ]
+        head = _send_head(self.h11, error.status, headers)
+        try:
+            await self.transport.send_all(head + body)
+        except OSError:
+            return
+        await self._linger()
+
+    async def _linger(self) -> None:
+        """Read and drop what the client still sends, for a moment."""
+        self.transport.shut_down_writing()
+        with trio.move_on_after(LINGER):
+            while not self.h11.trailing_data[1]:
+                # A connection in error state still takes bytes; they must not pile up in it.
+                self.h11 = h11.Connection(h11.SERVER)
+                await self._more()
+
+
+class Http1Exchange(Exchange):
+    """One request on an HTTP/1.1 connection."""
+
+    def __init__(self, connection: Http1Connection, request: h11.Request) -> None:
+        super().__init__(request.method.decode(), request.target.decode("latin-1"), list(request.headers))
+        self.finished = False
+        self._connection = connection
+        self._chunked = request.http_version >= b"1.1"
+
+    @property
+    def answered(self) -> bool:
+        """Whether a response has begun."""
+        return self._connection.h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE)
+
+    async def read_body(self) -> bytes:
+        """The whole request body (see `Exchange`)."""
+        limits = self._connection.limits
+        if int(self.headers.get("content-length", 0)) > limits.body_bytes:
+            raise BodyTooLarge(_too_large(limits))
+        if self._connection.h11.they_are_waiting_for_100_continue:
+            go_on = self._connection.h11.send(h11.InformationalResponse(status_code=100, headers=[]))
+            await self._connection.transport.send_all(go_on or b"")
+        try:
+            with trio.fail_after(limits.body_timeout):
+                return await self._collect(limits)
+        except trio.TooSlowError:
+            message = f"The request's body was not complete within {limits.body_timeout:g} seconds."
+            raise RequestTimeout(message) from None
+        except h11.RemoteProtocolError as error:
+            raise BadRequest(f"The request's body breaks HTTP: {error}.") from None
+
+    async def _collect(self, limits: LimitSettings) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            event = await self._connection.next_event()
+            if isinstance(event, h11.Data):
+                size += len(event.data)
+                if size > limits.body_bytes:
+                    raise BodyTooLarge(_too_large(limits))
+                parts.append(bytes(event.data))
+            else:  # EndOfMessage: h11 turns a body that breaks off into an error
+                return b"".join(parts)
+
+    async def respond(self, status: int, headers: HeaderList, body: bytes = b"") -> None:
+        """Send a whole response (see `Exchange`)."""
+        if status != 204:
+            headers = [*headers, ("Content-Length", str(len(body)))]
+        data = self._head(status, headers)
+        if self.method != "HEAD":
+            data += self._connection.h11.send(h11.Data(data=body)) or b""
+        data += self._connection.h11.send(h11.EndOfMessage()) or b""
+        await self._connection.transport.send_all(data)
+        self.finished = True
+
+    async def open(self, status: int, headers: HeaderList) -> "Http1Outlet":
+        """Send the head of a streamed response (see `Exchange`)."""
+        extra = [("Transfer-Encoding", "chunked")] if self._chunked else [("Connection", "close")]
+        await self._connection.transport.send_all(self._head(status, [*headers, *extra]))
+        return Http1Outlet(self, self._connection, chunked if self._chunked else identity)
+
+    def _head(self, status: int, headers: HeaderList) -> bytes:
+        headers = [*headers, *self.common, ("Date", date())]
+        if not self._connection.skip_body():
+            # What is left of the request will not be read: another one cannot follow.
+            headers.append(("Connection", "close"))
+        return _send_head(self._connection.h11, status, headers)
+
+
+class Http1Outlet:
+    """A streamed body; chunked where the client can take it, else ended by closing."""
+
+    def __init__(self, exchange: Http1Exchange, connection: Http1Connection, framing: Framing) -> None:
+        self.framing = framing
+        self._exchange = exchange
+        self._connection = connection
+        self.write_now = connection.transport.write_now
+        self.flush = connection.transport.flush
+
+    async def finish(self) -> None:
+        """End the body properly."""
+        self._connection.h11.send(h11.EndOfMessage())
+        if self.framing is chunked:
+            await self._connection.transport.send_all(LAST_CHUNK)
+        self._exchange.finished = True
+
+
+def _send_head(connection: h11.Connection, status: int, headers: HeaderList) -> bytes:
+    reason = http.HTTPStatus(status).phrase if status in _KNOWN else ""
+    return connection.send(h11.Response(status_code=status, headers=headers, reason=reason)) or b""
+
+
+def _check_head(request: h11.Request, limits: LimitSettings) -> None:
+    """What h11 lets pass."""
+    size = sum(len(name) + len(value) + 4 for name, value in request.headers) + len(request.target)
+    if size > limits.header_bytes:
+        raise HeadersTooLarge(f"The request's head is larger than {limits.header_bytes} bytes.")
+    names = {name for name, _ in request.headers}
+    if b"transfer-encoding" in names and b"content-length" in names:
+        # Two lengths are how requests are smuggled past a proxy that believes the other one (RFC 9112 §6.3).
+        raise BadRequest("The request has both Content-Length and Transfer-Encoding; send one of them.")
+
+
+def _bad_head(error: h11.RemoteProtocolError) -> StreamProtocolError:
+    if error.error_status_hint == 431:
+        return HeadersTooLarge("The request's head is larger than the limit.")
+    return BadRequest(f"This is not a valid HTTP request: {error}.")
+
+
+def _too_large(limits: LimitSettings) -> str:
+    return f"The request's body is larger than {limits.body_bytes} bytes (limits.body_bytes)."

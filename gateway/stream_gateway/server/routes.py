@@ -1,0 +1,115 @@
+"""The data plane's routes: paths and methods to handlers, and everything that goes wrong to an answer."""
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+from stream_gateway.guard.origins import EXPOSED, MAX_AGE, OriginPolicy
+from stream_gateway.server.chat import ChatRoutes
+from stream_gateway.server.exchange import Exchange, HeaderList
+from stream_gateway.server.streams import StreamRoutes
+from stream_protocols.errors import (
+    LocalError,
+    MethodNotAllowed,
+    NotFound,
+    OriginNotAllowed,
+    Overloaded,
+    StreamProtocolError,
+)
+
+_log = structlog.get_logger()
+
+Handler = Callable[..., Awaitable[None]]
+
+MAX_HEADERS_ECHOED: Final = 1024
+"""Bytes of Access-Control-Request-Headers that are given back: bounds what a stranger can make us repeat."""
+
+
+class Routes:
+    """Serves exchanges: `handle` is what every connection calls."""
+
+    def __init__(self, chat: ChatRoutes, streams: StreamRoutes, origins: OriginPolicy) -> None:
+        self._origins = origins
+        stream = r"/v1/streams/([^/]+)"
+        self._table: list[tuple[re.Pattern[str], dict[str, Handler]]] = [
+            (re.compile("/v1/chat/completions"), {"POST": chat.completions}),
+            (re.compile("/v1/models"), {"GET": chat.models}),
+            (re.compile("/v1/streams"), {"POST": streams.create}),
+            (re.compile(stream), {"GET": streams.show, "DELETE": streams.cancel}),
+            (re.compile(stream + "/events"), {"GET": streams.events}),
+        ]
+
+    async def handle(self, exchange: Exchange) -> None:
+        """Answer one exchange. Nothing but cancellation leaves this; afterwards it is answered, or dead."""
+        try:
+            await self._dispatch(exchange)
+        except StreamProtocolError as error:
+            if isinstance(error, LocalError) and not isinstance(error, Overloaded):
+                _log.exception("request_failed", path=exchange.path)
+            await self._respond_error(exchange, error)
+        except OSError as error:
+            _log.debug("client_gone", path=exchange.path, error=str(error))
+        except Exception:
+            _log.exception("request_failed", path=exchange.path)
+            failure = LocalError("The gateway failed on this request; its log says why.")
+            await self._respond_error(exchange, failure)
+
+    async def _dispatch(self, exchange: Exchange) -> None:
+        self._check_origin(exchange)
+        for pattern, handlers in self._table:
+            match = pattern.fullmatch(exchange.path)
+            if match is not None:
+                handler = handlers.get("GET" if exchange.method == "HEAD" else exchange.method)
+                if handler is not None:
+                    await handler(exchange, *match.groups())
+                else:
+                    await self._options(exchange, handlers)
+                return
+        raise NotFound(f"There is nothing at {exchange.path[:128]!r}.")
+
+    def _check_origin(self, exchange: Exchange) -> None:
+        """Let browsers' pages in by their origin; what is no browser sends none."""
+        origin = exchange.headers.get("origin")
+        if origin is None:
+            return
+        if not self._origins.allows(origin, exchange.headers.get("host")):
+            raise OriginNotAllowed(
+                f"Pages of {origin[:128]!r} may not use this gateway; add the origin to cors.origins to let them."
+            )
+        exchange.common += [
+            ("Access-Control-Allow-Origin", origin),
+            ("Access-Control-Expose-Headers", EXPOSED),
+            ("Vary", "Origin"),
+        ]
+
+    async def _options(self, exchange: Exchange, handlers: dict[str, Handler]) -> None:
+        methods = sorted({*handlers, "OPTIONS", *(["HEAD"] if "GET" in handlers else [])})
+        allow = ", ".join(methods)
+        if exchange.method != "OPTIONS":
+            message = f"{exchange.path} does not take {exchange.method[:32]}; it takes {allow}."
+            raise MethodNotAllowed(message, allow=tuple(methods))
+        headers: HeaderList = [("Allow", allow)]
+        if "access-control-request-method" in exchange.headers:
+            wanted = exchange.headers.get("access-control-request-headers", "")
+            headers += [
+                ("Access-Control-Allow-Methods", allow),
+                ("Access-Control-Allow-Headers", wanted[:MAX_HEADERS_ECHOED]),
+                ("Access-Control-Max-Age", MAX_AGE),
+            ]
+        await exchange.respond(204, headers)
+
+    async def _respond_error(self, exchange: Exchange, error: StreamProtocolError) -> None:
+        """Answer with an error, unless an answer has begun: then only cutting it off is honest."""
+        if exchange.answered:
+            return
+        headers: HeaderList = []
+        if isinstance(error, MethodNotAllowed):
+            headers.append(("Allow", ", ".join(error.allow)))
+        if isinstance(error, Overloaded) and error.retry_after is not None:
+            headers.append(("Retry-After", str(error.retry_after)))
+        try:
+            await exchange.respond_json(error.status, error.to_json(), headers)
+        except OSError:
+            _log.debug("client_gone", path=exchange.path)

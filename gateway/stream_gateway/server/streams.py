@@ -1,0 +1,87 @@
+"""`/v1/streams`: streams as resources, created here or by any other endpoint."""
+
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from stream_gateway.server.delivery import deliver, resume
+from stream_gateway.server.exchange import Exchange
+from stream_gateway.server.formats import NDJSON, SSE, check_dialect, renderer_for
+from stream_gateway.server.keepalive import Keepalive
+from stream_gateway.streams.registry import Registry
+from stream_gateway.streams.stream import Stream
+from stream_gateway.upstream.routing import Router
+from stream_protocols.dialects import native
+from stream_protocols.dialects.openai_chat import parse_request
+from stream_protocols.errors import NotAcceptable
+from stream_protocols.negotiate import choose_media_type
+
+
+class StreamRoutes:
+    """Handlers for `/v1/streams` and what is below it."""
+
+    def __init__(self, registry: Registry, router: Router, keepalive: Keepalive) -> None:
+        self._registry = registry
+        self._router = router
+        self._keepalive = keepalive
+
+    async def create(self, exchange: Exchange) -> None:
+        """`POST /v1/streams`: start a generation that nobody has to watch yet; its lease runs from now."""
+        request = parse_request(await exchange.read_body())
+        target = self._router.find(request.model)
+        stream = self._registry.create(request.model, dialect=target.provider.dialect, lease=request.lease)
+        first = stream.cursor()
+        self._registry.start(stream, partial(target.provider.stream, request, target.model))
+        stream.start_lease()
+        body = {"id": stream.id, "cursor": first, "status": stream.state, "links": links(stream)}
+        await exchange.respond_json(201, body, [("Location", links(stream)["self"]), ("Stream-Id", stream.id)])
+
+    async def show(self, exchange: Exchange, name: str) -> None:
+        """`GET /v1/streams/{id}`."""
+        await exchange.respond_json(200, status(self._registry.get(name)))
+
+    async def cancel(self, exchange: Exchange, name: str) -> None:
+        """`DELETE /v1/streams/{id}`: end the generation at its provider; what was said stays readable."""
+        stream = self._registry.get(name)
+        stream.cancel("client")
+        await stream.ended.wait()
+        await exchange.respond_json(200, status(stream))
+
+    async def events(self, exchange: Exchange, name: str) -> None:
+        """`GET /v1/streams/{id}/events`: the stream from the client's cursor, or from its beginning."""
+        stream = self._registry.get(name)
+        dialect = check_dialect(exchange.query("dialect") or native.NAME)
+        offers = [SSE, NDJSON] if dialect == native.NAME else [SSE]
+        container = choose_media_type(exchange.headers.get("accept"), offers)
+        if container is None:
+            raise NotAcceptable(f"Dialect {dialect} is served as {' or '.join(offers)}; ask for that in Accept.")
+        # A browser that reconnects repeats the URL it was given: what it has seen since is in the header.
+        cursor = exchange.headers.get("last-event-id") or exchange.query("after")
+        start = resume(stream, cursor, dialect)
+        await deliver(exchange, stream, renderer_for(stream, dialect, container), start, self._keepalive)
+
+
+def links(stream: Stream) -> dict[str, str]:
+    """Where a stream's resources are."""
+    return {"self": f"/v1/streams/{stream.id}", "events": f"/v1/streams/{stream.id}/events"}
+
+
+def status(stream: Stream) -> dict[str, Any]:
+    """A stream as its resource shows it: state and health."""
+    log = stream.log
+    return {
+        "id": stream.id,
+        "status": stream.state,
+        "model": stream.source.model,
+        "created": stream.source.created,
+        "cursor": stream.cursor(),
+        "events": log.head,
+        "oldest": log.oldest,
+        "bytes": log.size,
+        "subscribers": stream.subscribers,
+        "paused": stream.paused,
+        "lease": stream.lease,
+        "end": None if stream.terminal is None else msgspec.to_builtins(stream.terminal),
+        "links": links(stream),
+    }

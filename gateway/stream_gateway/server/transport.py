@@ -1,0 +1,110 @@
+"""An accepted byte stream that we own: its socket is written without a task switch where that is possible."""
+
+import contextlib
+import socket
+import struct
+from typing import Final
+
+import trio
+
+READ_SIZE: Final = 65_536
+
+
+class Transport(trio.abc.Stream):
+    """A TCP connection from a client.
+
+    Writing has one rule: `write_now` may leave a rest, and until `flush` has returned nothing more may be
+    written. So at most one piece waits here, frames stay whole, and two writers cannot interleave.
+
+    Args:
+        sock: connected and non-blocking; the transport owns it from now on.
+        write_timeout: seconds without any progress after which a write gives the connection up.
+    """
+
+    def __init__(self, sock: socket.socket, write_timeout: float) -> None:
+        self._sock = sock
+        self._write_timeout = write_timeout
+        self._rest: memoryview | None = None
+        self._flushing = False
+        self.closed = False
+
+    def write_now(self, data: bytes) -> bool:
+        """Write without waiting; False when a rest is left, which `flush` will write.
+
+        Raises:
+            OSError: the connection is broken.
+        """
+        if self._rest is not None:
+            raise RuntimeError("write_now while an earlier write is not flushed")
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent == len(data):
+            return True
+        self._rest = memoryview(data)[sent:]
+        return False
+
+    async def flush(self) -> None:
+        """Wait until all that was written has left for the kernel.
+
+        Raises:
+            OSError: the connection is broken; TimeoutError: no progress for `write_timeout` seconds.
+        """
+        while self._rest is not None:
+            with trio.move_on_after(self._write_timeout) as scope:
+                await trio.lowlevel.wait_writable(self._sock)
+            if scope.cancelled_caught:
+                raise TimeoutError(f"the client took nothing for {self._write_timeout:g} seconds")
+            try:
+                sent = self._sock.send(self._rest)
+            except BlockingIOError:
+                continue
+            self._rest = self._rest[sent:] if sent < len(self._rest) else None
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Write everything (Trio's interface). After an error or cancellation a part may have been written."""
+        if len(data) and not self.write_now(bytes(data)):
+            await self.flush()
+        else:
+            await trio.lowlevel.checkpoint()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until a rest has left (Trio's interface)."""
+        await self.flush()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Some bytes, or none at the end of the connection.
+
+        Raises:
+            OSError: the connection is broken.
+        """
+        while True:
+            await trio.lowlevel.wait_readable(self._sock)
+            try:
+                return self._sock.recv(max_bytes or READ_SIZE)
+            except BlockingIOError:
+                continue
+
+    def shut_down_writing(self) -> None:
+        """Say that nothing more will be written."""
+        with contextlib.suppress(OSError):  # it is broken already
+            self._sock.shutdown(socket.SHUT_WR)
+
+    def abort(self) -> None:
+        """Close at once; the kernel drops what the client has not taken."""
+        if not self.closed:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.close()
+
+    def close(self) -> None:
+        """Close; the kernel still delivers what was written."""
+        if not self.closed:
+            self.closed = True
+            trio.lowlevel.notify_closing(self._sock)
+            self._sock.close()
+
+    async def aclose(self) -> None:
+        """Close (Trio's interface)."""
+        self.close()
+        await trio.lowlevel.checkpoint()

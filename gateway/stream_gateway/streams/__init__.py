@@ -1,0 +1,1 @@
+"""The heart: logs, their producers, and the cursors that clients are."""

@@ -1,0 +1,145 @@
+"""The registry: all streams of this process, from their creation until their retention ends."""
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import trio
+
+from stream_gateway.config import StreamSettings
+from stream_gateway.engines.memory import MemoryEngine
+from stream_gateway.streams.fanout import FanOut
+from stream_gateway.streams.producer import produce
+from stream_gateway.streams.stream import Stream
+from stream_protocols.dialects import Source
+from stream_protocols.dialects.openai_chat.request import Lease
+from stream_protocols.errors import Overloaded, UnknownStream
+
+RETRY_AFTER: Final = 5
+"""Seconds that a client should wait when the byte budget is used up by running streams."""
+
+
+class Registry:
+    """Creates, finds and forgets streams; owns the nursery in which producers run.
+
+    A stream that ended is kept for `retain_for` seconds, or until its bytes are needed for a new one.
+    """
+
+    def __init__(self, settings: StreamSettings, engine: MemoryEngine) -> None:
+        self.subscriptions = 0
+        self._settings = settings
+        self._engine = engine
+        self._streams: dict[str, Stream] = {}
+        self._retained: dict[Stream, float] = {}  # ended streams and when to forget them, oldest first
+        self._news = trio.Event()
+        self._fanout = FanOut()
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; then all running streams end as cancelled by `shutdown`."""
+        async with trio.open_nursery() as self._nursery:
+            self._nursery.start_soon(self._fanout.run)
+            self._nursery.start_soon(self._expire)
+            task_status.started()
+
+    def create(self, model: str, *, dialect: str | None, lease: Lease | None = None) -> Stream:
+        """A new stream, without a producer yet.
+
+        Args:
+            model: the public name.
+            dialect: the dialect of the raw bytes its log will hold, if any.
+            lease: see `Stream`; None for the configured default.
+
+        Raises:
+            Overloaded: the byte budget is used up by streams that are still running.
+        """
+        self._make_room()
+        if self._engine.full:
+            raise Overloaded("The gateway's memory for streams is used up; try again later.", retry_after=RETRY_AFTER)
+        name = secrets.token_urlsafe(12)
+        source = Source(name, model, int(time.time()))
+        lease = self._settings.lease if lease is None else lease
+        stream = Stream(source, self._engine.create(name), self, self._settings, dialect=dialect, lease=lease)
+        self._streams[name] = stream
+        return stream
+
+    def start(self, stream: Stream, generate: Callable[[Stream], Awaitable[None]]) -> None:
+        """Start the stream's producer."""
+        self.start_soon(produce, stream, generate)
+
+    def start_soon(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        """Run a task that belongs to a stream, not to a connection."""
+        if self._nursery is None:
+            raise RuntimeError("the registry is not running")
+        self._nursery.start_soon(function, *args)
+
+    def get(self, name: str) -> Stream:
+        """The stream of that id.
+
+        Raises:
+            UnknownStream: there is none, or its retention has ended.
+        """
+        try:
+            return self._streams[name]
+        except KeyError:
+            raise UnknownStream(
+                f"There is no stream {name[:64]!r}; it never was, or it ended too long ago to be kept."
+            ) from None
+
+    @property
+    def known(self) -> int:
+        """Streams running or retained."""
+        return len(self._streams)
+
+    @property
+    def running(self) -> int:
+        """Streams that have not ended."""
+        return len(self._streams) - len(self._retained)
+
+    # ---- what streams report
+
+    def account(self, delta: int) -> None:
+        """A stream's log grew or shrank by `delta` bytes."""
+        self._engine.account(delta)
+        if delta > 0 and self._engine.full:
+            self._make_room()
+
+    def fan_out(self, stream: Stream) -> None:
+        """A stream has live subscriptions that were not served yet."""
+        self._fanout.add(stream)
+
+    def ended(self, stream: Stream) -> None:
+        """A stream has its terminal record: the time for which it is kept begins."""
+        self._retained[stream] = trio.current_time() + self._settings.retain_for
+        self._news.set()
+
+    # ---- forgetting
+
+    def _make_room(self) -> None:
+        """Give up ended streams, oldest first, while the budget is used up; spare those being read."""
+        if self._engine.full:
+            for stream in [stream for stream in self._retained if not stream.subscribers]:
+                self._forget(stream)
+                if not self._engine.full:
+                    break
+
+    def _forget(self, stream: Stream) -> None:
+        del self._retained[stream]
+        del self._streams[stream.id]
+        self._engine.drop(stream.log)
+
+    async def _expire(self) -> None:
+        while True:
+            await self._news.wait()
+            while self._retained:
+                stream, due = next(iter(self._retained.items()))
+                await trio.sleep_until(due)
+                # Meanwhile its bytes may have been needed, and somebody may be reading it right now.
+                if stream in self._retained:
+                    if stream.subscribers:
+                        del self._retained[stream]
+                        self.ended(stream)
+                    else:
+                        self._forget(stream)
+            self._news = trio.Event()

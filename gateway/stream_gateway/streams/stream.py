@@ -1,0 +1,272 @@
+"""A stream: one log, its state, its subscriptions, and what they owe each other.
+
+- The last subscription to leave starts the *lease*: when it runs out the producer is cancelled.
+- When the log is full of what an attached subscription has not seen, the producer is paused; after
+  `stall_timeout` the laggards are let go, and the stream goes on for the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final, Protocol
+
+import trio
+
+from stream_gateway.config import StreamSettings
+from stream_gateway.streams.log import Log
+from stream_gateway.streams.subscription import Subscription
+from stream_protocols.cursor import format_cursor
+from stream_protocols.dialects import Source
+from stream_protocols.dialects.openai_chat.request import Lease
+from stream_protocols.events import (
+    TERMINAL,
+    Record,
+    StreamCancelled,
+    StreamFailed,
+    StreamFinished,
+    StreamStarted,
+    Terminal,
+)
+from stream_protocols.framing import Framing
+from stream_protocols.lifecycle import Input, State, advance
+from stream_protocols.render import Renderer
+
+if TYPE_CHECKING:
+    from stream_gateway.streams.registry import Registry
+
+LAGGED: Final = "lagged"
+
+FANOUT_SLICE: Final = 64
+"""Writes in one run; a longer fan-out goes on after everybody else had a turn."""
+
+
+class Valve(Protocol):
+    """How a producer stops and restarts what feeds it."""
+
+    def pause(self) -> None:
+        """Read no more from the provider, so that it feels the backpressure."""
+
+    def resume(self) -> None:
+        """Read again."""
+
+
+class Stream:
+    """One generation (see the module). Made by `Registry.create`, filled by its producer.
+
+    Attributes:
+        source: id, public model name and creation time, for encoders.
+        dialect: the dialect of the raw bytes in the log, None when no vendor speaks.
+        lease: seconds that the producer goes on with nobody attached, or "finish".
+        opened: set once there is a first record.
+        ended: set once the log is sealed.
+        scope: cancels the producer; its deadline is the lease.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        log: Log,
+        registry: Registry,
+        settings: StreamSettings,
+        *,
+        dialect: str | None,
+        lease: Lease,
+    ) -> None:
+        self.source = source
+        self.log = log
+        self.dialect = dialect
+        self.lease = lease
+        self.state = State.CREATED
+        self.terminal: Terminal | None = None
+        self.opened = trio.Event()
+        self.ended = trio.Event()
+        self.scope = trio.CancelScope()
+        self.valve: Valve | None = None
+        self.paused = False
+        self.renderers: dict[object, Renderer] = {}
+        self._registry = registry
+        self._settings = settings
+        self._cancel_reason = "lease"
+        self._holds = 0
+        self._subscriptions: dict[Subscription, None] = {}
+        self._live: dict[Subscription, None] = {}
+        self._rendered: dict[tuple[Renderer, Framing, int], bytes] = {}
+        self._unstalled = trio.Event()
+
+    @property
+    def id(self) -> str:
+        """The stream's id."""
+        return self.source.stream
+
+    @property
+    def subscribers(self) -> int:
+        """How many subscriptions are attached."""
+        return len(self._subscriptions)
+
+    def cursor(self) -> str:
+        """The position after the newest record."""
+        return format_cursor(self.id, self.log.epoch, self.log.head)
+
+    # ---- the producer's side
+
+    def extend(self, records: Sequence[Record]) -> None:
+        """Append records and hand them to everyone who is live. Ignored after the end."""
+        if not records or self.log.sealed:
+            return
+        self._follow(records[0][0])
+        if len(records) > 1:
+            self._follow(records[-1][0])
+        self._registry.account(self.log.extend(records))
+        if self.terminal is not None:
+            self.log.seal()
+        self._publish()
+        if not self.opened.is_set():
+            self.opened.set()
+        if self.terminal is not None:
+            self.ended.set()
+            self._registry.ended(self)
+        elif self.log.size > self._settings.retain_bytes:
+            self._trim()
+
+    def _follow(self, event: object) -> None:
+        """Keep the state in step with the log: only its first and last records can change it."""
+        if isinstance(event, StreamStarted):
+            self.state = advance(self.state, Input.START)
+        elif isinstance(event, TERMINAL):
+            self.state = advance(self.state, _INPUTS[type(event)])
+            self.terminal = event
+
+    def _publish(self) -> None:
+        if self._rendered:
+            self._rendered.clear()
+        live = list(self._live)
+        for subscription in live[:FANOUT_SLICE]:
+            subscription.push()
+        if len(live) > FANOUT_SLICE:
+            self._registry.fan_out(self)
+
+    def behind(self) -> list[Subscription]:
+        """Live subscriptions that a fan-out has not reached yet."""
+        head = self.log.head
+        return [subscription for subscription in self._live if subscription.position < head]
+
+    def rendered(self, renderer: Renderer, framing: Framing, after: int) -> bytes:
+        """All that follows `after`, rendered and framed: once for everyone who needs the same."""
+        if len(self._live) > 1:
+            key = (renderer, framing, after)
+            data = self._rendered.get(key)
+            if data is None:
+                data = self._rendered[key] = self._render(renderer, framing, after)
+            return data
+        return self._render(renderer, framing, after)
+
+    def _render(self, renderer: Renderer, framing: Framing, after: int) -> bytes:
+        body = renderer.render(after + 1, self.log.after(after))
+        return framing(body) if body else b""
+
+    def cancel(self, reason: str) -> None:
+        """End the stream on purpose; nothing happens when it has ended."""
+        if not self.log.sealed:
+            self._cancel_reason = reason
+            self.scope.cancel()
+
+    def conclude(self, event: Terminal | None = None) -> None:
+        """Make sure that there is a terminal record: `event`, or that the stream was cancelled."""
+        if not self.log.sealed:
+            self.extend([(event or StreamCancelled(self._cancel_reason), None)])
+
+    def fail(self, code: str, message: str, status: int = 500) -> None:
+        """End the stream with a failure of our own, unless it has ended."""
+        self.conclude(StreamFailed(code, message, status))
+
+    # ---- the subscribers' side
+
+    def attach(self, subscription: Subscription) -> None:
+        """Count a subscription in; while there is one the lease does not run."""
+        self._subscriptions[subscription] = None
+        self._registry.subscriptions += 1
+        self.scope.deadline = float("inf")
+
+    def detach(self, subscription: Subscription) -> None:
+        """Count a subscription out; what only it held back may go on."""
+        self._live.pop(subscription, None)
+        del self._subscriptions[subscription]
+        self._registry.subscriptions -= 1
+        self.moved()
+        self.start_lease()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Somebody waits for the stream without a cursor on it yet: the lease does not run."""
+        self._holds += 1
+        self.scope.deadline = float("inf")
+        try:
+            yield
+        finally:
+            self._holds -= 1
+            self.start_lease()
+
+    def start_lease(self) -> None:
+        """Let the lease run if nobody is attached."""
+        if self._subscriptions or self._holds or self.log.sealed or self.lease == "finish":
+            return
+        if self.lease == 0:
+            self.scope.cancel()
+        else:
+            self.scope.deadline = trio.current_time() + self.lease
+
+    def follows(self, subscription: Subscription) -> None:
+        """The subscription has caught up: write new records through to it."""
+        self._live[subscription] = None
+
+    def lags(self, subscription: Subscription) -> None:
+        """The subscription drains the log by itself from now on."""
+        self._live.pop(subscription, None)
+
+    def moved(self) -> None:
+        """Some cursor moved or left: if the producer waits for room, see whether there is some."""
+        if self.paused:
+            self._trim()
+
+    # ---- room in the log
+
+    def _trim(self) -> None:
+        floor = min((subscription.position for subscription in self._subscriptions), default=self.log.head)
+        self._registry.account(-self.log.trim(floor, self._settings.retain_bytes))
+        full = self.log.size > self._settings.retain_bytes and not self.log.sealed
+        if full and not self.paused:
+            self._pause()
+        elif self.paused and not full:
+            self._resume()
+
+    def _pause(self) -> None:
+        self.paused = True
+        self._unstalled = trio.Event()
+        if self.valve is not None:
+            self.valve.pause()
+        self._registry.start_soon(self._release_laggards)
+
+    def _resume(self) -> None:
+        self.paused = False
+        self._unstalled.set()
+        if self.valve is not None:
+            self.valve.resume()
+
+    async def flowing(self) -> None:
+        """Wait until the log has room."""
+        while self.paused:
+            await self._unstalled.wait()
+
+    async def _release_laggards(self) -> None:
+        """After `stall_timeout` the stream is worth more than those who hold it up."""
+        with trio.move_on_after(self._settings.stall_timeout):
+            await self._unstalled.wait()
+            return
+        surplus = self.log.surplus(self._settings.retain_bytes)
+        for subscription in list(self._subscriptions):
+            if subscription.position < surplus:
+                subscription.close(LAGGED)
+
+
+_INPUTS: Final = {StreamFinished: Input.FINISH, StreamFailed: Input.FAIL, StreamCancelled: Input.CANCEL}

@@ -1,0 +1,1 @@
+"""Providers: how they are reached, read, and chosen."""

@@ -1,0 +1,288 @@
+"""One HTTP/1.1 connection to a provider: h11 on a socket that the pump reads."""
+
+import contextlib
+import socket
+from collections.abc import Callable
+from typing import Final
+
+import h11
+import httpx
+import structlog
+import trio
+
+from stream_gateway.upstream.pump import READ_SIZE, Pump
+from stream_gateway.upstream.sink import EXTENSION, Headers, Sink
+from stream_gateway.upstream.tls import TlsFilter
+
+_log = structlog.get_logger()
+
+LINGER: Final = 1.0
+"""Seconds in which a response must end once its sink has all it wants."""
+
+MAX_HEAD: Final = 65_536
+"""Bytes of a response's head: a provider that sends more is broken, not generous."""
+
+
+class Http1Connection:
+    """Serves one request at a time. Reading happens in the pump's task, everything else in the caller's.
+
+    Args:
+        sock: connected and non-blocking; the connection owns it from now on.
+        tls: the TLS layer, its handshake done; None for plain HTTP.
+        on_closed: called once, when the connection can no longer be used.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        pump: Pump,
+        tls: TlsFilter | None,
+        max_reply_bytes: int,
+        on_closed: Callable[["Http1Connection"], None],
+    ) -> None:
+        self.closed = False
+        self._sock = sock
+        self._pump = pump
+        self._tls = tls
+        self._max_reply_bytes = max_reply_bytes
+        self._on_closed = on_closed
+        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
+        self._exchange: _Exchange | None = None
+        pump.add(sock, self._on_readable)
+
+    async def handle(self, request: httpx.Request, silence_timeout: float) -> httpx.Response:
+        """Send a request and wait until its response is complete.
+
+        The body goes to the sink named in the request's extensions if that takes it, else into the response.
+
+        Raises:
+            httpx.TransportError: the connection broke, or was silent for `silence_timeout` seconds.
+
+        After an error or cancellation the connection is closed, which is how the provider learns of it.
+        """
+        exchange = self._exchange = _Exchange(self, request, silence_timeout, self._max_reply_bytes)
+        try:
+            with trio.fail_after(silence_timeout):
+                await self._send(exchange.head_and_body(self._h11))
+            await exchange.wait()
+        except trio.TooSlowError:
+            raise httpx.WriteTimeout("The provider did not take the request.", request=request) from None
+        except OSError as error:
+            raise httpx.WriteError(f"The request could not be sent: {error}.", request=request) from None
+        finally:
+            self._exchange = None
+            if not exchange.complete:
+                self.close()
+        self._recycle()
+        return exchange.response()
+
+    def _recycle(self) -> None:
+        """Be ready for the next request, or close when HTTP says that there cannot be one."""
+        if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
+            self._h11.start_next_cycle()
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Close the socket; whoever waits for a response learns that it was cut off."""
+        if self.closed:
+            return
+        self.closed = True
+        self._pump.remove(self._sock)
+        self._sock.close()
+        if self._exchange is not None:
+            self._exchange.fail("The connection to the provider was closed.")
+        self._on_closed(self)
+
+    def pause(self) -> None:
+        """Stop reading (see `Valve`)."""
+        if not self.closed:
+            self._pump.pause(self._sock)
+
+    def resume(self) -> None:
+        """Read again (see `Valve`)."""
+        if not self.closed:
+            self._pump.resume(self._sock)
+
+    async def _send(self, data: bytes) -> None:
+        if self._tls is not None:
+            self._tls.write(data)
+            data = self._tls.outgoing()
+        view = memoryview(data)
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                view = view[self._sock.send(view) :]
+            if not view:
+                return
+            await trio.lowlevel.wait_writable(self._sock)
+
+    # ---- in the pump's task
+
+    def _on_readable(self) -> None:
+        exchange = self._exchange
+        try:
+            data = self._sock.recv(READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._broken(f"The connection to the provider broke: {error.strerror or error}.")
+            return
+        if exchange is None:
+            # An idle connection has nothing to say: the provider is closing it, or is out of step.
+            self.close()
+            return
+        if self._tls is not None:
+            self._tls.feed(data)
+            plain = self._tls.read()
+            if pending := self._tls.outgoing():  # a key update's answer; small, and sent at once or never
+                self._sock.send(pending)
+            if plain is None:
+                return
+            data = plain
+        try:
+            self._h11.receive_data(data)
+            exchange.receive(self._h11)
+        except h11.RemoteProtocolError as error:
+            self._broken(f"The provider broke off or broke HTTP: {error}.")
+        except Exception:
+            # A sink's bug must cost this exchange only, and must not leave its task waiting.
+            _log.exception("sink_failed")
+            self._broken("The gateway could not process the provider's reply; its log says why.")
+
+    def _broken(self, message: str) -> None:
+        if self._exchange is not None:
+            self._exchange.fail(message)
+        self.close()
+
+
+class _Exchange:
+    """One request and its response, as far as it has come."""
+
+    def __init__(
+        self,
+        connection: Http1Connection,
+        request: httpx.Request,
+        silence_timeout: float,
+        max_reply_bytes: int,
+    ) -> None:
+        self.complete = False
+        self._connection = connection
+        self._request = request
+        self._silence_timeout = silence_timeout
+        self._max_reply_bytes = max_reply_bytes
+        self._sink: Sink | None = request.extensions.get(EXTENSION)
+        self._accepted = False
+        self._ending = False
+        self._error: str | None = None
+        self._status = 0
+        self._headers: Headers = ()
+        self._body: list[bytes] = []
+        self._size = 0
+        self._done = trio.Event()
+        self._last_read = trio.current_time()
+        self._scope: trio.CancelScope | None = None
+
+    def head_and_body(self, connection: h11.Connection) -> bytes:
+        """The request's bytes."""
+        request = self._request
+        head = h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
+        parts = [connection.send(head)]
+        if request.content:
+            parts.append(connection.send(h11.Data(data=request.content)))
+        parts.append(connection.send(h11.EndOfMessage()))
+        return b"".join(part for part in parts if part)
+
+    async def wait(self) -> None:
+        """Until the response is complete, or nothing has been heard for the silence timeout.
+
+        The time of each read is only noted, and looked at when the time is up: a chunk costs no timer.
+        """
+        while not self._done.is_set():
+            with trio.CancelScope(deadline=self._deadline()) as self._scope:
+                await self._done.wait()
+            if self._scope.cancelled_caught and self._ending:
+                return  # all that mattered was delivered; the connection is not used again
+            if self._scope.cancelled_caught and self._deadline() <= trio.current_time():
+                message = f"The provider was silent for {self._silence_timeout:g} seconds."
+                raise httpx.ReadTimeout(message, request=self._request)
+        if self._error is not None and not self._ending:
+            raise httpx.ReadError(self._error, request=self._request)
+
+    def _deadline(self) -> float:
+        if self._ending:
+            return trio.current_time() + LINGER
+        return self._last_read + self._silence_timeout
+
+    def response(self) -> httpx.Response:
+        """The response, with its body unless the sink took it."""
+        return httpx.Response(
+            self._status, headers=list(self._headers), content=b"".join(self._body), request=self._request
+        )
+
+    def fail(self, message: str) -> None:
+        """No more will come."""
+        if not self._done.is_set():
+            self._error = message
+            self._done.set()
+
+    def pause(self) -> None:
+        """See `Valve`. A provider that we do not read cannot be silent."""
+        self._last_read = float("inf")
+        self._connection.pause()
+
+    def resume(self) -> None:
+        """See `Valve`."""
+        self._last_read = trio.current_time()
+        self._reset_deadline()
+        self._connection.resume()
+
+    def expect_end(self) -> None:
+        """See `Valve`."""
+        self._ending = True
+        self._reset_deadline()
+
+    def _reset_deadline(self) -> None:
+        if self._scope is not None:
+            self._scope.deadline = self._deadline()
+
+    def receive(self, connection: h11.Connection) -> None:
+        """Take all that h11 has; in the pump's task."""
+        if self._last_read != float("inf"):
+            self._last_read = trio.current_time()
+        fed = False
+        while True:
+            event = connection.next_event()
+            if isinstance(event, h11.Data):
+                fed = True
+                self._take(bytes(event.data))
+            elif isinstance(event, h11.Response):
+                fed = self._head(event) or fed
+            elif isinstance(event, h11.EndOfMessage):
+                self._end()
+                return
+            elif not isinstance(event, h11.InformationalResponse):
+                break  # NEED_DATA, PAUSED or ConnectionClosed
+        if fed and self._accepted and self._sink is not None:
+            self._sink.flush()
+
+    def _head(self, event: h11.Response) -> bool:
+        self._status = event.status_code
+        self._headers = event.headers.raw_items()
+        self._accepted = self._sink is not None and self._sink.begin(self._status, event.headers, self)
+        return self._accepted
+
+    def _take(self, data: bytes) -> None:
+        if self._accepted and self._sink is not None:
+            self._sink.feed(data)
+            return
+        self._size += len(data)
+        if self._size > self._max_reply_bytes:
+            self.fail(f"The provider's reply is larger than {self._max_reply_bytes} bytes.")
+        else:
+            self._body.append(data)
+
+    def _end(self) -> None:
+        self.complete = True
+        if self._accepted and self._sink is not None:
+            self._sink.end()
+        self._done.set()

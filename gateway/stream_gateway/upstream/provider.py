@@ -1,0 +1,49 @@
+"""What a provider is to the rest of the gateway."""
+
+from typing import Protocol
+
+import msgspec
+
+from stream_gateway.streams.stream import Stream
+from stream_protocols.dialects.openai_chat import ChatRequest
+from stream_protocols.events import Event, StreamFailed
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """A whole answer: in its vendor's own bytes, or as events when no vendor is behind it."""
+
+    body: bytes | None = None
+    events: tuple[Event, ...] = ()
+
+
+class ProviderFailed(Exception):
+    """A provider refused or broke off an answer; `failure` says how, as it stands in logs and replies."""
+
+    def __init__(self, failure: StreamFailed) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class Provider(Protocol):
+    """An upstream that answers chat requests."""
+
+    @property
+    def dialect(self) -> str | None:
+        """The dialect of the bytes it gives, None when it speaks in neutral events."""
+
+    async def stream(self, request: ChatRequest, model: str, stream: Stream) -> None:
+        """Append the answer to a stream as it comes, the terminal record included.
+
+        Returns when the answer has ended in whatever way; cancellation ends it at the provider too.
+
+        Args:
+            request: the client's.
+            model: this provider's name for the model.
+        """
+
+    async def complete(self, request: ChatRequest, model: str) -> Reply:
+        """The whole answer at once.
+
+        Raises:
+            ProviderFailed: there is none.
+        """

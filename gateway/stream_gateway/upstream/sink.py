@@ -1,0 +1,38 @@
+"""Sinks: where the body of a streaming response goes, piece by piece, without a task in between."""
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+EXTENSION: Final = "sink"
+"""The key in `httpx.Request.extensions` under which a request names its sink."""
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+class Valve(Protocol):
+    """What a sink may do to the connection that feeds it."""
+
+    def pause(self) -> None:
+        """Read no more: the provider feels TCP's backpressure."""
+
+    def resume(self) -> None:
+        """Read again."""
+
+    def expect_end(self) -> None:
+        """Nothing of interest will follow: the response should end now, or be cut off soon."""
+
+
+class Sink(Protocol):
+    """Takes one response's body. Its methods are called from the pump and must not wait."""
+
+    def begin(self, status: int, headers: Headers, valve: Valve) -> bool:
+        """The head has arrived. False: not for this sink; the body then stands in the `httpx.Response`."""
+
+    def feed(self, data: bytes) -> None:
+        """More of the body."""
+
+    def flush(self) -> None:
+        """All that one read brought has been fed: act on it."""
+
+    def end(self) -> None:
+        """The body has ended, and properly. After a broken one the request raises instead."""

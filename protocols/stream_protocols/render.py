@@ -1,0 +1,129 @@
+"""Records of a log to the bytes of one kind of client: a dialect inside a container (SSE or NDJSON).
+
+A renderer belongs to one stream. What it makes of records depends on nothing but the records, so that the
+bytes made for one subscriber serve every other at the same position.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from stream_protocols import sse
+from stream_protocols.cursor import format_cursor
+from stream_protocols.dialects.base import Encoder
+from stream_protocols.events import (
+    COVERED,
+    Notice,
+    ReasoningDelta,
+    Record,
+    RefusalDelta,
+    StreamStarted,
+    TextDelta,
+)
+
+_TEXTUAL = (TextDelta, ReasoningDelta, RefusalDelta)
+
+
+class Renderer(Protocol):
+    """Renders records of one stream."""
+
+    media_type: str
+
+    keepalive: bytes
+    """What says "still here" between two events and is no event; all its clients must ignore it."""
+
+    def render(self, first: int, records: Sequence[Record]) -> bytes:
+        """The bytes of `records`, the first of which is number `first`; possibly none."""
+
+    def notice(self, notice: Notice) -> bytes:
+        """A notice to this client alone, which is not in the log."""
+
+
+class _Rendering:
+    """What both containers share: which payload stands for a record."""
+
+    def __init__(self, encoder: Encoder, dialect: str | None) -> None:
+        self._encode = encoder.encode
+        self._raw = encoder.passthrough is not None and encoder.passthrough == dialect
+
+    def payload(self, record: Record) -> bytes | None:
+        event, raw = record
+        return raw if self._raw and raw is not None else self._encode(event)
+
+
+class SseRenderer(_Rendering):
+    """Server-sent events: `id:` is the cursor after the event, `data:` the dialect's payload.
+
+    Args:
+        stream, epoch: what the cursors name.
+        encoder: the client's dialect.
+        dialect: the dialect of the raw bytes in the log, when a vendor's.
+    """
+
+    media_type = "text/event-stream"
+    keepalive = sse.KEEPALIVE
+
+    def __init__(self, stream: str, epoch: str, encoder: Encoder, dialect: str | None) -> None:
+        super().__init__(encoder, dialect)
+        self._prefix = format_cursor(stream, epoch, 0).removesuffix("0").encode()
+
+    def render(self, first: int, records: Sequence[Record]) -> bytes:
+        parts = []
+        raw_wanted, encode, prefix = self._raw, self._encode, self._prefix
+        for number, (event, raw) in enumerate(records, first):
+            payload = raw if raw_wanted and raw is not None else encode(event)
+            if payload:
+                parts.append(b"id: %b%d\ndata: %b\n\n" % (prefix, number, payload))
+        return b"".join(parts)
+
+    def notice(self, notice: Notice) -> bytes:
+        payload = self._encode(notice)
+        return b"data: %b\n\n" % payload if payload else b""
+
+
+class NdjsonRenderer(_Rendering):
+    """Newline-delimited JSON: `{"id": CURSOR, "event": {…}}` a line."""
+
+    media_type = "application/x-ndjson"
+    keepalive = b"\n"
+
+    def __init__(self, stream: str, epoch: str, encoder: Encoder, dialect: str | None) -> None:
+        super().__init__(encoder, dialect)
+        self._prefix = format_cursor(stream, epoch, 0).removesuffix("0").encode()
+
+    def render(self, first: int, records: Sequence[Record]) -> bytes:
+        parts = []
+        for number, record in enumerate(records, first):
+            payload = self.payload(record)
+            if payload:
+                parts.append(b'{"id":"%b%d","event":%b}\n' % (self._prefix, number, payload))
+        return b"".join(parts)
+
+    def notice(self, notice: Notice) -> bytes:
+        payload = self._encode(notice)
+        return b'{"event":%b}\n' % payload if payload else b""
+
+
+def rest_of(record: Record, offset: int) -> Record:
+    """What is left of a record of which a client has seen `offset` characters; encoded anew, not raw."""
+    event, raw = record
+    if offset and isinstance(event, _TEXTUAL):
+        return msgspec.structs.replace(event, text=event.text[offset:]), None
+    return event, raw
+
+
+def uncovered(before: Record | None, records: Sequence[Record]) -> list[Record]:
+    """Records for a client that starts right after `before`, which may lie inside one vendor frame.
+
+    The frame's bytes would repeat what the client has: the rest of that frame is encoded anew instead.
+    (`StreamStarted` is nobody's frame although it is covered: it is the gateway's word for the beginning.)
+    """
+    result = list(records)
+    if before is None or before[1] != COVERED or isinstance(before[0], StreamStarted):
+        return result
+    for index, (event, raw) in enumerate(result):
+        result[index] = (event, None)
+        if raw != COVERED:
+            break
+    return result

@@ -1,0 +1,38 @@
+"""What goes wrong on a wire: bytes cut anywhere, connections that die instead of ending."""
+
+from __future__ import annotations
+
+import enum
+import socket
+import struct
+from collections.abc import Iterator
+
+import trio
+
+_LINGER_ZERO = struct.pack("ii", 1, 0)
+
+
+class Ending(enum.Enum):
+    """How an answer ends once its deltas are out."""
+
+    DONE = "the finish chunk, the usage chunk if it was asked for, and [DONE]"
+    RESET = "the connection is reset (RST)"
+    CLOSE = "the connection is closed (FIN) without the last HTTP chunk"
+    NO_DONE = "the HTTP body ends properly, and the finish chunk and [DONE] are missing"
+    SILENCE = "nothing more comes, and the connection stays open"
+    ERROR = "an error event in the stream, then the body ends without [DONE]"
+
+
+def pieces(data: bytes, size: int | None) -> Iterator[bytes]:
+    """`data` in pieces of `size` bytes, wherever that cuts; whole without a size."""
+    if size is None:
+        yield data
+        return
+    for start in range(0, len(data), size):
+        yield data[start : start + size]
+
+
+async def reset(stream: trio.SocketStream) -> None:
+    """Close so that the peer sees a reset: a lingering time of zero discards what is unsent and sends RST."""
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+    await stream.aclose()
