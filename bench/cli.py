@@ -16,6 +16,7 @@ from bench.book import Book
 from bench.cases import CASES
 from bench.interrupts import INTERRUPTS
 from bench.processes import ROOT, Household, ProcessFailed
+from bench.report.page import page
 from bench.report.terminal import print_book
 from bench.result import Result
 from bench.runner import Plan, Runner, Step
@@ -125,4 +126,6 @@ def _write(book: Book, options: argparse.Namespace, console: Console) -> None:
     FOLDER.mkdir(exist_ok=True)
     results = options.json or FOLDER / "results.json"
     results.write_text(json.dumps(book.to_json(), indent=1))
-    console.print(f"Results: {os.path.relpath(results)}")
+    report = options.html or FOLDER / "report.html"
+    report.write_text(page(book))
+    console.print(f"Results: {os.path.relpath(results)}   Report: {os.path.relpath(report)}", soft_wrap=True)

@@ -14,18 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from bench.loads.burst import burst
+from bench.loads.churn import churn
+from bench.loads.fan_out import fan_out
 from bench.loads.first import first
+from bench.loads.idle import idle
+from bench.loads.leave import leave
 from bench.loads.plain import plain
 from bench.loads.run import Place, Run
+from bench.loads.slow import slow
 from bench.loads.steady import steady
+from bench.loads.storm import storm
 from bench.loop import sharpen_timers
 from bench.result import Result
 
 LOADS: dict[str, Callable[..., None]] = {
-    "burst": burst,
-    "first": first,
-    "plain": plain,
-    "steady": steady,
+    load.__name__: load for load in (burst, churn, fan_out, first, idle, leave, plain, slow, steady, storm)
 }
 
 

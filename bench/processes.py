@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -73,7 +73,7 @@ class Child:
         lines = self.log.read_text(errors="replace").strip().splitlines()
         return lines[-1].strip()[:300] if lines else "it said nothing"
 
-    def wait_until(self, ready: "Ready", seconds: float) -> None:
+    def wait_until(self, ready: Callable[[], bool], seconds: float) -> None:
         """Polls until `ready()`; raises `ProcessFailed` if the process ends or time runs out first."""
         deadline = time.monotonic() + seconds
         while not ready():

@@ -68,7 +68,7 @@ class Runner:
         try:
             for step in steps:
                 starting(step)
-                if step.case.needs not in target.can:
+                if not _possible(step):
                     found(step, "n/a")
                     continue
                 if hopeless:
@@ -125,6 +125,7 @@ class Runner:
                 "path": target.path,
                 "model": target.model,
                 "headers": dict(target.headers),
+                "fan_out": dict(target.fan_out),
             },
         }
         return Result.from_json(self._order(order, case.deadline + 30))
@@ -170,3 +171,9 @@ class Standing:
     def stop(self) -> None:
         if self.child is not None:
             self._household.stop(self.child)
+
+
+def _possible(step: Step) -> bool:
+    if step.case.of_a_process and step.target.start is None:
+        return False
+    return step.case.needs in step.target.can

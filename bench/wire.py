@@ -73,5 +73,5 @@ class Scanner:
         if self._tail:
             data = self._tail + data
         start = data.rfind(b"[")
-        self._tail = data[start:] if 0 <= start and len(data) - start < MARK_LENGTH else b""
+        self._tail = data[start:] if start >= 0 and len(data) - start < MARK_LENGTH else b""
         return MARK.findall(data)

@@ -54,9 +54,7 @@ async def upstream(nursery: trio.Nursery) -> OpenAIServer:
 
 
 @pytest.fixture
-async def serve(
-    nursery: trio.Nursery, upstream: OpenAIServer, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Serve]:
+async def serve(nursery: trio.Nursery, upstream: OpenAIServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Serve]:
     """Starts gateways with configurations of the test's own."""
     monkeypatch.setenv(KEY_VARIABLE, UPSTREAM_KEY)
     async with serving(nursery, upstream.base_url) as start:

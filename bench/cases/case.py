@@ -39,6 +39,8 @@ class Case:
     """Those which a quick run takes; None: all."""
     needs: str = "chat"
     """What the target must be able to do."""
+    of_a_process: bool = False
+    """Asks about the target's process, so `direct` has no answer."""
     latency: str = ""
     """What the latency histogram of this case is of; drawn as a distribution. Empty: not drawn."""
     deadline: float = 60.0

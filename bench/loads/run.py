@@ -44,6 +44,7 @@ class Run:
         self.result = Result()
         self.meter = Meter(place, self.result)
         self.deadline = now_ns() + int(deadline * 1e9)
+        self._drives = 0
 
     def soon(self) -> int:
         return now_ns() + _LATE_STARTS
@@ -60,8 +61,15 @@ class Run:
 
     def drive(self, until: int | None = None) -> None:
         """Runs the loop until a load stops it, but not beyond `until` or the deadline."""
-        stop_at = min(self.deadline, until or self.deadline)
-        self.loop.at(stop_at, self.loop.stop)
+        self._drives += 1
+        this = self._drives
+
+        def stop() -> None:
+            # One that is left over from an earlier drive is not meant for this one.
+            if this == self._drives:
+                self.loop.stop()
+
+        self.loop.at(min(self.deadline, until or self.deadline), stop)
         self.loop.run()
 
     def broken(self, sentence: str) -> None:
@@ -105,7 +113,8 @@ class Streamed:
         self._run.loop.at(due, self._start)
 
     def _start(self) -> None:
-        self.client = self._run.pool.take()
+        if self.client is None:
+            self.client = self._run.pool.take()
         self.client.send(self._run.chat(self.script), self.tally.body, self._ended)
 
     def _ended(self, problem: str) -> None:

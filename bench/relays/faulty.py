@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from bench.chunks import framed
 from bench.loop import IN, Loop
-from bench.response import Response
 from bench.relays.floor import Side
+from bench.response import Response
 
 Fault = Callable[[int, bytes], list[bytes]]
 """Takes the number of an event and the event; returns what is to be sent now."""
@@ -129,11 +129,11 @@ def main() -> None:
     loop = Loop()
     listener = socket.create_server(("127.0.0.1", arguments.port), backlog=4096)
     make = FAULTS[arguments.fault]
-    loop.watch(
-        listener.fileno(),
-        IN,
-        lambda _: [Relay(loop, listener.accept()[0], arguments.upstream, make)] and None,
-    )
+
+    def accept(_: int) -> None:
+        Relay(loop, listener.accept()[0], arguments.upstream, make)
+
+    loop.watch(listener.fileno(), IN, accept)
     loop.watch(0, IN, lambda _: loop.stop())
     loop.run()
 

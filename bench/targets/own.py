@@ -7,6 +7,8 @@ from pathlib import Path
 from bench.relays.faulty import FAULTS
 from bench.targets.target import Say, Site, Start, Target, Unavailable
 
+_STREAMS = {"create": "/v1/streams", "events": "/v1/streams/{id}/events"}
+
 _GATEWAY_CONFIG = """\
 [server]
 host = "127.0.0.1"
@@ -75,6 +77,7 @@ TARGETS = [
         install=_here,
         start=_module("bench.relays.floor"),
         can=frozenset({"chat", "fan-out"}),
+        fan_out=_STREAMS,
     ),
     Target(
         name="gateway",
@@ -83,6 +86,7 @@ TARGETS = [
         install=_gateway_version,
         start=_start_gateway,
         can=frozenset({"chat", "fan-out", "resume"}),
+        fan_out=_STREAMS,
     ),
     *(
         Target(

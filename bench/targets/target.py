@@ -47,5 +47,7 @@ class Target:
     path: str = "/v1/chat/completions"
     model: str = "bench"
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    fan_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Paths to "create" a stream for many and to read its "events", `{id}` standing for its id."""
     patience: float = 30.0
     """Seconds it may take to start."""

@@ -4,11 +4,9 @@ A framing is a plain function, so that a piece rendered for one subscriber is fr
 """
 
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 Framing: TypeAlias = Callable[[bytes], bytes]
-
-LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
 def identity(data: bytes) -> bytes:

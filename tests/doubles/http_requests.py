@@ -88,6 +88,4 @@ async def read_request(inbox: Inbox) -> Request | None:
     assert head is not None, event
     inbox.put_back(parser.trailing_data[0])
     headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
-    return Request(
-        method=head.method.decode(), target=head.target.decode(), headers=headers, body=bytes(body)
-    )
+    return Request(method=head.method.decode(), target=head.target.decode(), headers=headers, body=bytes(body))

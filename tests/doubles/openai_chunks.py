@@ -49,9 +49,7 @@ class ChunkWriter:
             *({"content": text} for text in self._script.deltas if not self._script.tool_calls),
             *({"tool_calls": [fragment]} for fragment in _fragments(self._script)),
         ]
-        return [
-            b"".join(self._delta(i, _for_choice(step, i)) for i in range(self._choices)) for step in steps
-        ]
+        return [b"".join(self._delta(i, _for_choice(step, i)) for i in range(self._choices)) for step in steps]
 
     def closing(self) -> bytes:
         """The finish chunk of each choice, the usage if it was asked for, and the terminal frame."""

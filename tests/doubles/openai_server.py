@@ -148,9 +148,7 @@ class _Answer:
         if script.head_gate is not None:
             await script.head_gate.take()
         if script.refusal is not None:
-            return await self._write_json(
-                script.refusal.status, script.refusal.body(), script.refusal.headers
-            )
+            return await self._write_json(script.refusal.status, script.refusal.body(), script.refusal.headers)
         if request.json.get("stream"):
             return await _StreamedAnswer(self._exchange, self._stream, script).write()
         return await self._write_whole(script)

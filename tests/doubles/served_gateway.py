@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any
 
 import trio
 
+from stream_gateway.config import config_from_toml
+from stream_gateway.gateway import Gateway, Statistics
 from tests.doubles.gateway_client import GatewayClient
 from tests.doubles.gateway_config import Section, gateway_toml
 from tests.doubles.gateway_process import GatewayProcess
@@ -17,18 +18,21 @@ from tests.doubles.waiting import until
 class ServedGateway(GatewayClient):
     """A running gateway. What it counts can be looked at from the side, while the client talks to it."""
 
-    def __init__(self, gateway: Any) -> None:
+    def __init__(self, gateway: Gateway) -> None:
         super().__init__(gateway.host, gateway.port)
         self.gateway = gateway
 
     @property
-    def now(self) -> Any:
+    def now(self) -> Statistics:
         """The gateway's statistics."""
         return self.gateway.statistics()
 
     async def idle(self) -> None:
         """Wait until it serves nobody and asks nobody for anything."""
-        await until(lambda: not any(self.busy.values()))
+        try:
+            await until(lambda: not any(self.busy.values()))
+        except trio.TooSlowError:
+            raise AssertionError(f"still busy: {self.busy}") from None
 
     @property
     def busy(self) -> dict[str, int]:
@@ -57,9 +61,6 @@ async def serving(nursery: trio.Nursery, base_url: str) -> AsyncIterator[Serve]:
     async with AsyncExitStack() as stack:
 
         async def serve(nursery: trio.Nursery = nursery, **sections: Section) -> ServedGateway:
-            from stream_gateway.config import config_from_toml
-            from stream_gateway.gateway import Gateway
-
             gateway = Gateway(config_from_toml(gateway_toml(base_url, **sections)))
             with trio.fail_after(10):
                 await nursery.start(gateway.run)

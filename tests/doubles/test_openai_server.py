@@ -65,9 +65,7 @@ async def test_keeps_choices_apart(upstream: OpenAIServer, sdk: openai.AsyncOpen
 
 
 @pytest.mark.parametrize("interleave", [False, True])
-async def test_streams_parallel_tool_calls(
-    upstream: OpenAIServer, sdk: openai.AsyncOpenAI, interleave: bool
-) -> None:
+async def test_streams_parallel_tool_calls(upstream: OpenAIServer, sdk: openai.AsyncOpenAI, interleave: bool) -> None:
     upstream.scripts["m"] = Script(tool_calls=CALLS, interleave=interleave)
     chunks = await chunks_of(sdk, model="m")
     parts = [part for c in chunks for choice in c.choices for part in choice.delta.tool_calls or []]
@@ -113,9 +111,7 @@ async def test_dies_after_its_deltas(upstream: OpenAIServer, connection: Connect
     upstream.scripts["m"] = Script(deltas=words(3), ending=ending, gate=(gate := Gate()))
     gate.release(3)
     with trio.fail_after(10):
-        response = await connection.request(
-            "POST", "/v1/chat/completions", payload={"model": "m", "stream": True}
-        )
+        response = await connection.request("POST", "/v1/chat/completions", payload={"model": "m", "stream": True})
         events = response.events()
         seen = await events.take(4)
         gate.release()

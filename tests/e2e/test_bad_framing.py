@@ -32,9 +32,7 @@ async def test_slow_header(narrow: ServedGateway, start: bytes) -> None:
     assert await connection.ended() == b""
 
 
-@pytest.mark.parametrize(
-    "start", [SIZED + b"\r\n", SIZED + b"\r\n{", CHUNKED + b"\r\n", CHUNKED + b"\r\n5\r\n{"]
-)
+@pytest.mark.parametrize("start", [SIZED + b"\r\n", SIZED + b"\r\n{", CHUNKED + b"\r\n", CHUNKED + b"\r\n5\r\n{"])
 async def test_slow_body(narrow: ServedGateway, start: bytes) -> None:
     connection = await narrow.connect()
     await connection.send(POST + start)
@@ -64,10 +62,10 @@ async def drip(connection: Connection) -> None:
 async def test_a_connection_that_never_asks_is_closed(serve: Serve) -> None:
     """Without a request there is nobody to answer to: it just ends."""
     gateway = await serve(limits={"idle_timeout": 0.2, "header_timeout": 0.2})
-    connection = await narrow.connect()
+    connection = await gateway.connect()
     ending = await connection.ended()
     assert not ending or ending.startswith(b"HTTP/1.1 408")
-    await narrow.idle()
+    await gateway.idle()
 
 
 # ---- framing, and the shapes by which requests are smuggled through

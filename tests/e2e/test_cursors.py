@@ -6,12 +6,15 @@ import re
 from collections.abc import Awaitable, Callable
 
 import pytest
+import trio
 
+from tests.doubles.gate import Gate
 from tests.doubles.gateway_client import STREAMS, error_of, last_id, native_text, types
 from tests.doubles.openai_script import Script, words
 from tests.doubles.openai_server import OpenAIServer
 from tests.doubles.raw_client import Response
 from tests.doubles.served_gateway import Serve, ServedGateway
+from tests.doubles.waiting import until
 
 MALFORMED = [
     "nonsense",
@@ -134,11 +137,13 @@ async def test_of_another_epoch_for_a_native_client(gateway: ServedGateway, fini
 async def trimmed(serve: Serve, upstream: OpenAIServer) -> tuple[ServedGateway, str]:
     """A stream that has outgrown its log, and the cursor before its first event."""
     gateway = await serve(streams={"retain_bytes": 8192})
-    upstream.scripts["m"] = Script(deltas=words(200))
+    upstream.scripts["m"] = Script(deltas=words(200), gate=(gate := Gate()))
     created = await gateway.create("m", lease="finish")
-    await (await upstream.next_exchange()).finished.wait()
-    while (await gateway.status(created["id"]))["status"] != "finished":
-        pass
+    gate.release(150)
+    while (await gateway.status(created["id"]))["events"] < 150:
+        await trio.lowlevel.checkpoint()
+    gate.open()
+    await until(lambda: gateway.now.running == 0)
     return gateway, created["cursor"]
 
 

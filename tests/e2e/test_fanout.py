@@ -99,7 +99,7 @@ async def test_readers_feel_nothing_of_the_stalled(serve: Serve, upstream: OpenA
 @pytest.mark.deadline(40)
 async def test_the_stalled_are_aborted_after_write_timeout(serve: Serve, upstream: OpenAIServer) -> None:
     async with trio.open_nursery() as nursery:
-        gateway, audience, gate = await assembled(serve, upstream, nursery, write_timeout=0.5)
+        gateway, audience, gate = await assembled(serve, upstream, nursery, write_timeout=2.0)
         gate.open()
     assert audience.texts == [SCRIPT.text] * (FAST + SLOW)
     await until(lambda: gateway.now.subscriptions == 0)

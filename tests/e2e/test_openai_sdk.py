@@ -24,6 +24,7 @@ from tests.doubles.openai_script import (
 from tests.doubles.openai_server import OpenAIServer
 from tests.doubles.sdk import MESSAGES, chunks_of, text_of, unfinished_generators
 from tests.doubles.served_gateway import ServedGateway
+from tests.doubles.waiting import until
 
 pytestmark = unfinished_generators
 
@@ -67,7 +68,7 @@ async def test_whole_reply(upstream: OpenAIServer, sdk: openai.AsyncOpenAI) -> N
     reply: Any = await sdk.chat.completions.create(model="m", messages=MESSAGES)
     assert reply.choices[0].message.content == script.text
     assert reply.choices[0].finish_reason == "stop"
-    assert reply.usage.model_dump(exclude_none=True) == pytest.approx(script.usage())
+    assert reply.usage.model_dump(exclude_none=True) == script.usage()
     assert reply.x == [1, {"y": None}]
 
 
@@ -108,7 +109,7 @@ async def test_tool_calls_in_a_whole_reply(upstream: OpenAIServer, sdk: openai.A
     assert reply.choices[0].message.content is None
 
 
-async def test_vendor_fields_and_their_order(upstream: OpenAIServer, sdk: openai.AsyncOpenAI) -> None:
+async def test_vendor_fields_at_every_level(upstream: OpenAIServer, sdk: openai.AsyncOpenAI) -> None:
     upstream.scripts["m"] = Script(extras=EXTRAS, reasoning=("let me ", "think"), logprobs=True)
     chunks = await chunks_of(sdk, model="m")
     assert chunks[0].choices == []
@@ -120,7 +121,6 @@ async def test_vendor_fields_and_their_order(upstream: OpenAIServer, sdk: openai
     assert "".join(filter(None, reasoning)) == "let me think"
     spoken = [c.choices[0] for c in chunks[1:] if c.choices[0].delta.content]
     assert [choice.logprobs.content[0].token for choice in spoken] == list(words(5))
-    assert list(chunks[2].model_dump())[-2:] == ["provider_trace", "obfuscation"]
 
 
 async def test_several_choices(upstream: OpenAIServer, sdk: openai.AsyncOpenAI) -> None:
@@ -146,9 +146,7 @@ async def test_request_reaches_the_upstream_untouched(
         assert [chunk async for chunk in created]
     request = (await upstream.next_exchange()).request
     sent = {"model": "mock", "messages": IMAGE, "vendor_option": {"deep": [1]}, "stream": stream, **fields}
-    sent = {
-        key: value for key, value in sent.items() if key != "stream" or stream or "stream" in request.json
-    }
+    sent = {key: value for key, value in sent.items() if key != "stream" or stream or "stream" in request.json}
     assert _without_usage(request.json) == sent
     assert request.headers["authorization"] == "Bearer sk-upstream"
 
@@ -197,19 +195,21 @@ async def test_upstream_dies_after_50_deltas(
     """The SDK raises after the 50 that came: a truncated answer never looks like a complete one."""
     upstream.scripts["m"] = script = Script(deltas=words(50), ending=ending, gate=(gate := Gate(50)))
     seen: list[Any] = []
-    with pytest.raises(openai.APIError):
+
+    async def read() -> None:
         async for chunk in await sdk.chat.completions.create(model="m", messages=MESSAGES, stream=True):
             seen.append(chunk)
             if text_of(seen) == script.text:
                 gate.open()
+
+    with pytest.raises(openai.APIError):
+        await read()
     assert text_of(seen) == script.text
-    await gateway.idle()
+    await until(lambda: gateway.now.running == gateway.now.upstream_busy == 0)
 
 
 @pytest.mark.parametrize("ending", [Ending.RESET, Ending.CLOSE, Ending.NO_DONE, Ending.ERROR])
-async def test_no_done_after_a_truncation(
-    upstream: OpenAIServer, gateway: ServedGateway, ending: Ending
-) -> None:
+async def test_no_done_after_a_truncation(upstream: OpenAIServer, gateway: ServedGateway, ending: Ending) -> None:
     upstream.scripts["m"] = Script(deltas=words(50), ending=ending, gate=(gate := Gate(50)))
     events = (await gateway.chat("m")).events()
     assert len(await events.take(50)) == 50
@@ -233,9 +233,7 @@ async def test_sdk_sees_each_token_when_it_is_there(upstream: OpenAIServer, sdk:
     assert text_of(seen) == script.text
 
 
-async def test_closing_the_sdk_stream_ends_the_upstream(
-    upstream: OpenAIServer, sdk: openai.AsyncOpenAI
-) -> None:
+async def test_closing_the_sdk_stream_ends_the_upstream(upstream: OpenAIServer, sdk: openai.AsyncOpenAI) -> None:
     upstream.scripts["m"] = Script(gate=(gate := Gate(2)))
     stream = await sdk.chat.completions.create(model="m", messages=MESSAGES, stream=True)
     iterator = stream.__aiter__()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -26,6 +25,7 @@ from tests.doubles.sse_reader import SseEvent, SseReader
 from tests.doubles.waiting import until
 
 DELTAS = 200
+Done = tuple[str, list[SseEvent]]
 TEXT = "".join(words(DELTAS))
 RESUMABLE = {"Stream-Lease": "60"}
 
@@ -148,13 +148,10 @@ async def test_a_client_that_is_cut_again_and_again(gateway: ServedGateway) -> N
 
 
 @pytest.fixture
-async def done(gateway: ServedGateway) -> AsyncIterator[tuple[str, list[SseEvent]]]:
+async def done(gateway: ServedGateway) -> Done:
     """A stream that is complete, and its events."""
     stream = (await gateway.create(f"demo-n{DELTAS}-gap0", lease="finish"))["id"]
-    yield stream, await (await gateway.subscribe(stream)).events().rest()
-
-
-Done = tuple[str, list[SseEvent]]
+    return stream, await (await gateway.subscribe(stream)).events().rest()
 
 
 async def test_after_completion(gateway: ServedGateway, done: Done) -> None:
@@ -231,11 +228,7 @@ async def test_changing_the_dialect_keeps_the_text(upstream: OpenAIServer, gatew
     native = await (await gateway.subscribe(stream)).events().rest()
     openai = await (await gateway.subscribe(stream, dialect="openai_chat")).events().rest()
     for k in range(1, DELTAS, 13):
-        rest = (
-            await (await gateway.subscribe(stream, last=native[k - 1].id, dialect="openai_chat"))
-            .events()
-            .rest()
-        )
+        rest = await (await gateway.subscribe(stream, last=native[k - 1].id, dialect="openai_chat")).events().rest()
         assert native_text(native[:k]) + openai_text(rest) == TEXT, k
         rest = await (await gateway.subscribe(stream, last=openai[k - 1].id)).events().rest()
         assert openai_text(openai[:k]) + native_text(rest) == TEXT, k

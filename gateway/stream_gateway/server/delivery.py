@@ -81,10 +81,10 @@ async def deliver(exchange: Exchange, stream: Stream, renderer: Renderer, start:
         await exchange.respond(204, [("Stream-Id", stream.id)])
         return
     headers = [("Content-Type", renderer.media_type), ("Stream-Id", stream.id), *_HEADERS]
-    if exchange.method == "HEAD":
-        await exchange.respond(200, headers)
-        return
     outlet = await exchange.open(200, headers)
+    if exchange.method == "HEAD":
+        await outlet.finish()
+        return
     with (
         Subscription(stream, renderer, outlet, after=start.after, offset=start.offset) as subscription,
         keepalive.watching(subscription, exchange.began),

@@ -2,15 +2,19 @@
 
 import abc
 import email.utils
+import re
 import time
 import urllib.parse
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 import trio
 
 from stream_gateway.streams.subscription import Outlet
+
+_ABSOLUTE: Final = re.compile(r"https?://[^/?]*", re.IGNORECASE)
+"""What an absolute-form target (RFC 9112 §3.2.2) has before its path: which host was meant makes no difference."""
 
 HeaderList = list[tuple[str, str]]
 
@@ -33,6 +37,8 @@ class Exchange(abc.ABC):
     """
 
     def __init__(self, method: str, target: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        if not target.startswith("/"):
+            target = _ABSOLUTE.sub("", target)
         path, _, query = target.partition("?")
         self.method = method
         self.path = urllib.parse.unquote(path)

@@ -22,7 +22,7 @@ from stream_protocols.errors import (
     RequestTimeout,
     StreamProtocolError,
 )
-from stream_protocols.framing import LAST_CHUNK, Framing, chunked, identity
+from stream_protocols.framing import Framing, chunked, identity
 
 READ_AHEAD: Final = 65_536
 """Bytes taken beyond the request being served: pipelined requests wait in the kernel after that."""
@@ -258,9 +258,7 @@ class Http1Outlet:
 
     async def finish(self) -> None:
         """End the body properly."""
-        self._connection.h11.send(h11.EndOfMessage())
-        if self.framing is chunked:
-            await self._connection.transport.send_all(LAST_CHUNK)
+        await self._connection.transport.send_all(self._connection.h11.send(h11.EndOfMessage()) or b"")
         self._exchange.finished = True
 
 
@@ -274,6 +272,8 @@ def _check_head(request: h11.Request, limits: LimitSettings) -> None:
     size = sum(len(name) + len(value) + 4 for name, value in request.headers) + len(request.target)
     if size > limits.header_bytes:
         raise HeadersTooLarge(f"The request's head is larger than {limits.header_bytes} bytes.")
+    if not request.http_version.startswith(b"1."):
+        raise BadRequest(f"HTTP/{request.http_version.decode()} cannot be spoken in this form; use HTTP/1.1.")
     names = {name for name, _ in request.headers}
     if b"transfer-encoding" in names and b"content-length" in names:
         # Two lengths are how requests are smuggled past a proxy that believes the other one (RFC 9112 §6.3).

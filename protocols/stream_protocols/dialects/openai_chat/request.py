@@ -82,10 +82,22 @@ def parse_request(body: bytes) -> ChatRequest:
     try:
         fields = msgspec.json.decode(body, type=_Fields)
     except msgspec.ValidationError as error:
+        _check_syntax(body)  # a field may be wrong only because the text after it is no JSON
         raise invalid_field(str(error)) from None
     except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidJson(f"The request body is not valid JSON: {error}.") from None
+        raise _invalid_json(error) from None
     return _checked(fields, body)
+
+
+def _check_syntax(body: bytes) -> None:
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _invalid_json(error) from None
+
+
+def _invalid_json(error: Exception) -> InvalidJson:
+    return InvalidJson(f"The request body is not valid JSON: {error}.")
 
 
 def invalid_field(text: str) -> InvalidField | InvalidJson:
