@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import msgspec
 import trio
 
-from stream_gateway.streams.subscription import Outlet
+from stream_gateway.streams.follower import Outlet
 
 _ABSOLUTE: Final = re.compile(r"https?://[^/?]*", re.IGNORECASE)
 """What an absolute-form target (RFC 9112 §3.2.2) has before its path: which host was meant makes no difference."""

@@ -44,6 +44,7 @@ class Http1Connection:
         self.h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.header_bytes)
         self._handler = handler
         self._unread = 0  # bytes given to h11 since it last asked for more
+        self._gone = False
         self._arrived = trio.Event()
         self._room = trio.Event()
         self._scope: trio.CancelScope | None = None
@@ -66,6 +67,7 @@ class Http1Connection:
             self._unread += len(data)
             self._arrived.set()
             if not data:
+                self._gone = True
                 if self._scope is not None:
                     self._scope.cancel()
                 return
@@ -116,6 +118,8 @@ class Http1Connection:
         exchange = Http1Exchange(self, request)
         with trio.CancelScope() as scope:
             self._scope = scope
+            if self._gone:
+                scope.cancel()  # it asked and left at once: nobody would read the answer
             await self._handler(exchange)
         self._scope = None
         self._room.set()
@@ -253,6 +257,7 @@ class Http1Outlet:
         self.framing = framing
         self._exchange = exchange
         self._connection = connection
+        self.clear = connection.transport.clear
         self.write_now = connection.transport.write_now
         self.flush = connection.transport.flush
 

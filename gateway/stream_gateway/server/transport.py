@@ -28,6 +28,10 @@ class Transport(trio.abc.Stream):
         self._flushing = False
         self.closed = False
 
+    def clear(self) -> bool:
+        """Whether all that was written has left for the kernel."""
+        return self._rest is None
+
     def write_now(self, data: bytes) -> bool:
         """Write without waiting; False when a rest is left, which `flush` will write.
 

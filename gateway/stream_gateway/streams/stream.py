@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 import trio
 
 from stream_gateway.config import StreamSettings
+from stream_gateway.streams.follower import Follower
 from stream_gateway.streams.log import Log
-from stream_gateway.streams.subscription import Subscription
 from stream_protocols.cursor import format_cursor
 from stream_protocols.dialects import Source
 from stream_protocols.dialects.openai_chat.request import Lease
@@ -89,8 +89,8 @@ class Stream:
         self._settings = settings
         self._cancel_reason = "lease"
         self._holds = 0
-        self._subscriptions: dict[Subscription, None] = {}
-        self._live: dict[Subscription, None] = {}
+        self._subscriptions: dict[Follower, None] = {}
+        self._live: dict[Follower, None] = {}
         self._rendered: dict[tuple[Renderer, Framing, int], bytes] = {}
         self._unstalled = trio.Event()
 
@@ -146,7 +146,7 @@ class Stream:
         if len(live) > FANOUT_SLICE:
             self._registry.fan_out(self)
 
-    def behind(self) -> list[Subscription]:
+    def behind(self) -> list[Follower]:
         """Live subscriptions that a fan-out has not reached yet."""
         head = self.log.head
         return [subscription for subscription in self._live if subscription.position < head]
@@ -182,13 +182,13 @@ class Stream:
 
     # ---- the subscribers' side
 
-    def attach(self, subscription: Subscription) -> None:
+    def attach(self, subscription: Follower) -> None:
         """Count a subscription in; while there is one the lease does not run."""
         self._subscriptions[subscription] = None
         self._registry.subscriptions += 1
         self.scope.deadline = float("inf")
 
-    def detach(self, subscription: Subscription) -> None:
+    def detach(self, subscription: Follower) -> None:
         """Count a subscription out; what only it held back may go on."""
         self._live.pop(subscription, None)
         del self._subscriptions[subscription]
@@ -216,11 +216,11 @@ class Stream:
         else:
             self.scope.deadline = trio.current_time() + self.lease
 
-    def follows(self, subscription: Subscription) -> None:
+    def follows(self, subscription: Follower) -> None:
         """The subscription has caught up: write new records through to it."""
         self._live[subscription] = None
 
-    def lags(self, subscription: Subscription) -> None:
+    def lags(self, subscription: Follower) -> None:
         """The subscription drains the log by itself from now on."""
         self._live.pop(subscription, None)
 

@@ -10,6 +10,7 @@ import httpx
 import structlog
 import trio
 
+from stream_gateway.upstream.decoding import Decode, UndecodableReply, decoder_for
 from stream_gateway.upstream.pump import READ_SIZE, Pump
 from stream_gateway.upstream.sink import EXTENSION, Headers, Sink
 from stream_gateway.upstream.tls import TlsFilter
@@ -144,6 +145,8 @@ class Http1Connection:
             exchange.receive(self._h11)
         except h11.RemoteProtocolError as error:
             self._broken(f"The provider broke off or broke HTTP: {error}.")
+        except UndecodableReply as error:
+            self._broken(str(error))
         except Exception:
             # A sink's bug must cost this exchange only, and must not leave its task waiting.
             _log.exception("sink_failed")
@@ -172,6 +175,7 @@ class _Exchange:
         self._max_reply_bytes = max_reply_bytes
         self._sink: Sink | None = request.extensions.get(EXTENSION)
         self._accepted = False
+        self._decode: Decode | None = None
         self._ending = False
         self._error: str | None = None
         self._status = 0
@@ -269,11 +273,15 @@ class _Exchange:
         self._status = event.status_code
         self._headers = event.headers.raw_items()
         self._accepted = self._sink is not None and self._sink.begin(self._status, event.headers, self)
+        if self._accepted:
+            # A body that no sink takes is decoded by the httpx.Response.
+            codings = [value for name, value in event.headers if name == b"content-encoding"]
+            self._decode = decoder_for(b",".join(codings))
         return self._accepted
 
     def _take(self, data: bytes) -> None:
         if self._accepted and self._sink is not None:
-            self._sink.feed(data)
+            self._sink.feed(self._decode(data) if self._decode is not None else data)
             return
         self._size += len(data)
         if self._size > self._max_reply_bytes:

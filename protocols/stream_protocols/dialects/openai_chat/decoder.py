@@ -130,9 +130,9 @@ class OpenAIChatDecoder:
         self._chunk(chunk, data, records)
 
     def _chunk(self, chunk: Completion, data: bytes, records: list[Record]) -> None:
-        if chunk.error is not None and bytes(chunk.error) != b"null":
+        if chunk.error is not None:
             self._ended = True
-            records.append((failure_event(msgspec.json.decode(chunk.error)), data))
+            records.append((failure_event(chunk.error), data))
             return
         events: list[Event] = []
         for choice in chunk.choices or ():

@@ -28,8 +28,8 @@ def decode_reply(body: bytes) -> list[Record]:
         reply = msgspec.json.decode(body, type=Completion)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return [(StreamFailed("upstream_invalid", "The provider's reply is not a chat completion."), None)]
-    if reply.error is not None and bytes(reply.error) != b"null":
-        return [(failure_event(msgspec.json.decode(reply.error)), None)]
+    if reply.error is not None:
+        return [(failure_event(reply.error), None)]
     if not reply.choices:
         return [(StreamFailed("upstream_invalid", "The provider's reply has no choices."), None)]
     events: list[Event] = []

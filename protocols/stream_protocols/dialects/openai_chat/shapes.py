@@ -47,7 +47,7 @@ class Completion(msgspec.Struct):
 
     choices: list[Choice] | None = None
     usage: UsageFields | None = None
-    error: msgspec.Raw | None = None
+    error: Any = None
     created: int | None = None
     model: str | None = None
 

@@ -1,0 +1,126 @@
+"""A follower: a position on a stream, the renderer for its kind of client, and the outlet that reaches it.
+
+It is in one of two modes. *Live*: it has seen all there is, and the appender itself writes each new piece
+to the outlet, without a task switch. *Lagging*: the outlet took less than it was given, or nothing; its
+driver then drains the log from the position, in larger pieces, and makes it live again when it has caught up.
+There is no queue: what a client has not seen yet is in the log, and nowhere else.
+
+What drives a follower is for the subclass to say: a task of its own (`Subscription`), or the one writer of a
+connection that many followers share.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import TYPE_CHECKING, Final, Protocol
+
+import trio
+
+from stream_protocols.framing import Framing
+from stream_protocols.render import Renderer, rest_of, uncovered
+
+if TYPE_CHECKING:
+    from stream_gateway.streams.stream import Stream
+
+DRAIN_BYTES: Final = 65_536
+"""How much a lagging follower takes from the log at once: bounds what is rendered and not yet written."""
+
+
+class Outlet(Protocol):
+    """Where a follower writes: a response body or a socket, with its framing."""
+
+    framing: Framing
+
+    def clear(self) -> bool:
+        """Whether all that was written has left, so that `write_now` may be called."""
+
+    def write_now(self, data: bytes) -> bool:
+        """Write without waiting. False when some is left over; then nothing more until it has left."""
+
+    async def flush(self) -> None:
+        """Wait until all that was written has left."""
+
+
+class Follower(abc.ABC):
+    """A position on `stream` (see the module).
+
+    Args:
+        stream: what to follow.
+        after: number of the last record the client has seen whole.
+        offset: characters of the next record it has seen as well.
+
+    Attributes:
+        position: number of the last record handed to the outlet.
+        last_write: when something was last written, in Trio's time.
+    """
+
+    __slots__ = ("_offset", "last_write", "live", "outlet", "position", "renderer", "stream")
+
+    def __init__(self, stream: Stream, renderer: Renderer, outlet: Outlet, *, after: int = 0, offset: int = 0) -> None:
+        self.stream = stream
+        self.renderer = renderer
+        self.outlet = outlet
+        self.position = after
+        self.live = False
+        self.last_write = trio.current_time()
+        self._offset = offset
+
+    @abc.abstractmethod
+    def wake(self) -> None:
+        """The follower has stopped being live, or its stream has ended: its driver has something to do."""
+
+    @abc.abstractmethod
+    def close(self, reason: str) -> None:
+        """Let the client go, for a reason of the gateway's; it may come back and resume."""
+
+    def push(self) -> None:
+        """Write what is new, now, without waiting: the appender calls this on live followers only."""
+        if self.outlet.clear():
+            data = self.stream.rendered(self.renderer, self.outlet.framing, self.position)
+            self.position = self.stream.log.head
+            if self.write(data) and not self.stream.log.sealed:
+                return
+        self._stop_being_live()
+
+    def keep_alive(self) -> None:
+        """Say between two events that we are still here, if the client is one that listens right now."""
+        if self.live and self.outlet.clear() and not self.write(self.outlet.framing(self.renderer.keepalive)):
+            self._stop_being_live()
+
+    def write(self, data: bytes) -> bool:
+        """Hand a piece to the outlet; False when it did not leave whole."""
+        if not data:
+            return True
+        self.last_write = trio.current_time()
+        try:
+            return self.outlet.write_now(data)
+        except OSError:
+            return False  # the driver meets the same error where it can be handled
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the client has been given all there is."""
+        return self.position >= self.stream.log.head
+
+    def next_piece(self, max_bytes: int = DRAIN_BYTES) -> bytes:
+        """Take the next records, up to about `max_bytes` of them, rendered and framed; possibly nothing."""
+        log, first = self.stream.log, self.position + 1
+        records = log.read(self.position, max_bytes)
+        records = uncovered(log.record(self.position), records)
+        if self._offset and records:
+            records[0] = rest_of(records[0], self._offset)
+            self._offset = 0
+        self.position += len(records)
+        self.stream.moved()
+        body = self.renderer.render(first, records)
+        return self.outlet.framing(body) if body else b""
+
+    def go_live(self) -> None:
+        """The client has all there is: from now on the appender writes to it."""
+        self.live = True
+        self.stream.follows(self)
+
+    def _stop_being_live(self) -> None:
+        self.live = False
+        self.stream.lags(self)
+        self.wake()
