@@ -63,6 +63,19 @@ class StreamSettings(_Section, frozen=True):
     lease: Annotated[float, msgspec.Meta(ge=0)] = 30.0
 
 
+class SocketSettings(_Section, frozen=True):
+    """WebSocket. `compression`: `context` saves most, `shared` costs least with many sockets on one stream."""
+
+    ping_interval: Seconds = 20.0
+    pong_timeout: Seconds = 20.0
+    close_timeout: Seconds = 5.0
+    message_bytes: Bytes = 1_048_576
+    commands_per_second: Seconds = 100.0
+    streams: Annotated[int, msgspec.Meta(gt=0)] = 256
+    per_address: Annotated[int, msgspec.Meta(gt=0)] = 4096
+    compression: Literal["context", "shared", "off"] = "context"
+
+
 class CorsSettings(_Section, frozen=True):
     """Browser origins that may call us; `*` stands for any port, or alone for any origin."""
 
@@ -111,6 +124,7 @@ class Config(_Section, frozen=True):
     server: ServerSettings = ServerSettings()
     limits: LimitSettings = LimitSettings()
     streams: StreamSettings = StreamSettings()
+    sockets: SocketSettings = SocketSettings()
     cors: CorsSettings = CorsSettings()
     log: LogSettings = LogSettings()
     providers: dict[str, ProviderSettings] = {}

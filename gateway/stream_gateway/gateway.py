@@ -11,6 +11,7 @@ from stream_gateway.server.chat import ChatRoutes
 from stream_gateway.server.keepalive import Keepalive
 from stream_gateway.server.listener import Listener, bind
 from stream_gateway.server.routes import Routes
+from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.streams import StreamRoutes
 from stream_gateway.streams.registry import Registry
 from stream_gateway.upstream import demo
@@ -30,6 +31,7 @@ class Statistics(msgspec.Struct, frozen=True):
     streams: int
     running: int
     subscriptions: int
+    sockets: int
     upstream_busy: int
     upstream_idle: int
     log_bytes: int
@@ -52,9 +54,11 @@ class Gateway:
         self._keepalive = Keepalive(config.server.keepalive)
         providers: dict[str, Provider] = {demo.NAME: DemoProvider(), **self._openai}
         router = Router(config.routes, providers)
+        self._sockets = SocketService(config.sockets, self._registry, router)
         routes = Routes(
             ChatRoutes(self._registry, router, self._keepalive),
             StreamRoutes(self._registry, router, self._keepalive),
+            self._sockets,
             OriginPolicy(config.cors.origins),
         )
         sock = bind(config.server)
@@ -66,6 +70,7 @@ class Gateway:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._pump.run)
             nursery.start_soon(self._keepalive.run)
+            nursery.start_soon(self._sockets.run)
             await nursery.start(self._registry.run)
             nursery.start_soon(self._listener.run)
             _log.info("listening", host=self.host, port=self.port)
@@ -84,6 +89,7 @@ class Gateway:
             streams=self._registry.known,
             running=self._registry.running,
             subscriptions=self._registry.subscriptions,
+            sockets=len(self._sockets.sockets),
             upstream_busy=sum(transport.busy for transport in transports),
             upstream_idle=sum(transport.idle for transport in transports),
             log_bytes=self._engine.used,

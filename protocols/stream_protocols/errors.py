@@ -157,6 +157,22 @@ class RequestTimeout(RemoteError):
     close_code = CloseCode.SLOW
 
 
+class UpgradeRequired(RemoteError):
+    """The path speaks WebSocket, the request does not (RFC 9110 §15.5.22)."""
+
+    status = 426
+    code = "upgrade_required"
+
+
+class TooManyRequests(RemoteError):
+    """Over a limit that counts this client alone."""
+
+    status = 429
+    code = "too_many_requests"
+    type = "rate_limit_error"
+    close_code = CloseCode.LIMIT_EXCEEDED
+
+
 class BodyTooLarge(RemoteError):
     """The body is over the limit."""
 

@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from stream_protocols import sse
+from stream_protocols.commands import Codec
 from stream_protocols.cursor import format_cursor
 from stream_protocols.dialects.base import Encoder
 from stream_protocols.events import (
@@ -21,6 +22,7 @@ from stream_protocols.events import (
     StreamStarted,
     TextDelta,
 )
+from stream_protocols.websocket import Packer
 
 _TEXTUAL = (TextDelta, ReasoningDelta, RefusalDelta)
 
@@ -105,6 +107,36 @@ class NdjsonRenderer(_Rendering):
         return b'{"event":%b}\n' % payload if payload else b""
 
 
+class SocketRenderer:
+    """WebSocket messages, one an event, each in a frame of its own.
+
+    Args:
+        packer: puts a payload into a frame, compressed or not. One that carries context belongs to one connection.
+    """
+
+    media_type = ""
+    keepalive = b""  # a socket has pings
+
+    def __init__(self, stream: str, epoch: str, codec: Codec, packer: Packer) -> None:
+        self._codec = codec
+        self._pack = packer
+        self._prefix = codec.event_prefix(stream)
+        self._cursor = format_cursor(stream, epoch, 0).removesuffix("0")
+
+    def render(self, first: int, records: Sequence[Record]) -> bytes:
+        codec, pack, prefix, cursor, opcode = self._codec, self._pack, self._prefix, self._cursor, self._codec.opcode
+        parts = []
+        for number, (event, _) in enumerate(records, first):
+            payload = codec.event(prefix, f"{cursor}{number}", event)
+            if payload is not None:
+                parts.append(pack(opcode, payload))
+        return b"".join(parts)
+
+    def notice(self, notice: Notice) -> bytes:
+        """Nothing: gaps stand in the reply to the command."""
+        return b""
+
+
 def rest_of(record: Record, offset: int) -> Record:
     """What is left of a record of which a client has seen `offset` characters; encoded anew, not raw."""
     event, raw = record
@@ -113,14 +145,16 @@ def rest_of(record: Record, offset: int) -> Record:
     return event, raw
 
 
-def uncovered(before: Record | None, records: Sequence[Record]) -> list[Record]:
-    """Records for a client that starts right after `before`, which may lie inside one vendor frame.
+def uncovered(before: Record | None, records: Sequence[Record], offset: int = 0) -> list[Record]:
+    """Records for a client that starts right after `before`, and `offset` characters into the next record.
 
-    The frame's bytes would repeat what the client has: the rest of that frame is encoded anew instead.
-    (`StreamStarted` is nobody's frame although it is covered: it is the gateway's word for the beginning.)
+    When that is inside one vendor frame, the frame's bytes would repeat what the client has: the rest of that
+    frame is encoded anew instead. (`StreamStarted` is nobody's frame although it is covered: it is the
+    gateway's word for the beginning.)
     """
     result = list(records)
-    if before is None or before[1] != COVERED or isinstance(before[0], StreamStarted):
+    at_frame = before is None or before[1] != COVERED or isinstance(before[0], StreamStarted)
+    if at_frame and not offset:
         return result
     for index, (event, raw) in enumerate(result):
         result[index] = (event, None)

@@ -74,14 +74,15 @@ async def deliver(exchange: Exchange, stream: Stream, renderer: Renderer, start:
     """Send a stream as the response's body until it ends or the client leaves.
 
     A body that ends properly is whole. When the gateway has to let a client go, it cuts the connection
-    instead, and the client resumes from the last id it saw.
+    instead, and the client resumes from the last id it saw. Call it without waiting after `resume`: what that
+    found may be trimmed as soon as anybody else runs.
     """
     if start.after == stream.log.head and stream.log.sealed and start.gap is None:
         # Nothing is left. 204 is also what tells a browser's EventSource not to come back.
         await exchange.respond(204, [("Stream-Id", stream.id)])
         return
     headers = [("Content-Type", renderer.media_type), ("Stream-Id", stream.id), *_HEADERS]
-    outlet = await exchange.open(200, headers)
+    outlet = exchange.open(200, headers)
     if exchange.method == "HEAD":
         await outlet.finish()
         return
@@ -90,6 +91,7 @@ async def deliver(exchange: Exchange, stream: Stream, renderer: Renderer, start:
         keepalive.watching(subscription, exchange.began),
     ):
         if start.gap is not None and (notice := renderer.notice(gap_notice(stream, start.gap))):
+            await outlet.flush()
             outlet.write_now(outlet.framing(notice))
         reason = await subscription.run()
     if reason is None:

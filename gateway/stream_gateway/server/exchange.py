@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 import msgspec
 import trio
 
+from stream_gateway.server.sockets.wire import Serve
 from stream_gateway.streams.follower import Outlet
 
 _ABSOLUTE: Final = re.compile(r"https?://[^/?]*", re.IGNORECASE)
@@ -32,15 +33,17 @@ class Exchange(abc.ABC):
     Attributes:
         method, path: of the request; the path without its query, percent-decoded.
         headers: names in lower case; repeated ones joined by commas (RFC 9110 §5.3).
+        peer: the client's address.
         began: when the request was accepted, in Trio's time.
         common: headers that every response to this request carries.
     """
 
-    def __init__(self, method: str, target: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    def __init__(self, method: str, target: str, headers: Sequence[tuple[bytes, bytes]], peer: str) -> None:
         if not target.startswith("/"):
             target = _ABSOLUTE.sub("", target)
         path, _, query = target.partition("?")
         self.method = method
+        self.peer = peer
         self.path = urllib.parse.unquote(path)
         self.headers: dict[str, str] = {}
         for raw_name, raw_value in headers:
@@ -77,10 +80,21 @@ class Exchange(abc.ABC):
         """
 
     @abc.abstractmethod
-    async def open(self, status: int, headers: HeaderList) -> BodyOutlet:
+    def open(self, status: int, headers: HeaderList) -> BodyOutlet:
         """Send the head of a streamed response; the body goes into the outlet.
 
+        Does not wait, so that nothing can happen between looking at a stream and following it.
+
         Raises:
+            OSError: the client is gone.
+        """
+
+    @abc.abstractmethod
+    async def upgrade(self, headers: HeaderList, serve: Serve) -> None:
+        """Accept a WebSocket: answer, and have `serve` called with what carries its bytes from now on.
+
+        Raises:
+            BadRequest, UpgradeRequired: the request is no opening handshake.
             OSError: the client is gone.
         """
 

@@ -14,6 +14,7 @@ import trio
 
 from stream_gateway.config import LimitSettings
 from stream_gateway.server.exchange import Exchange, HeaderList, date
+from stream_gateway.server.sockets.wire import Serve
 from stream_gateway.server.transport import Transport
 from stream_protocols.errors import (
     BadRequest,
@@ -21,8 +22,10 @@ from stream_protocols.errors import (
     HeadersTooLarge,
     RequestTimeout,
     StreamProtocolError,
+    UpgradeRequired,
 )
 from stream_protocols.framing import Framing, chunked, identity
+from stream_protocols.websocket import accept_key
 
 READ_AHEAD: Final = 65_536
 """Bytes taken beyond the request being served: pipelined requests wait in the kernel after that."""
@@ -44,6 +47,7 @@ class Http1Connection:
         self.h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.header_bytes)
         self._handler = handler
         self._unread = 0  # bytes given to h11 since it last asked for more
+        self.upgraded: Serve | None = None
         self._gone = False
         self._arrived = trio.Event()
         self._room = trio.Event()
@@ -56,6 +60,10 @@ class Http1Connection:
             while await self._serve_one():
                 self.h11.start_next_cycle()
             nursery.cancel_scope.cancel()
+        if self.upgraded is not None and not self._gone:
+            leftover, serve = self.h11.trailing_data[0], self.upgraded
+            del self.h11, self._handler  # a socket lives long, and needs nothing of this
+            await serve(self.transport, leftover)
 
     async def _read(self) -> None:
         while True:
@@ -185,7 +193,8 @@ class Http1Exchange(Exchange):
     """One request on an HTTP/1.1 connection."""
 
     def __init__(self, connection: Http1Connection, request: h11.Request) -> None:
-        super().__init__(request.method.decode(), request.target.decode("latin-1"), list(request.headers))
+        target = request.target.decode("latin-1")
+        super().__init__(request.method.decode(), target, list(request.headers), connection.transport.peer)
         self.finished = False
         self._connection = connection
         self._chunked = request.http_version >= b"1.1"
@@ -236,11 +245,31 @@ class Http1Exchange(Exchange):
         await self._connection.transport.send_all(data)
         self.finished = True
 
-    async def open(self, status: int, headers: HeaderList) -> "Http1Outlet":
+    def open(self, status: int, headers: HeaderList) -> "Http1Outlet":
         """Send the head of a streamed response (see `Exchange`)."""
         extra = [("Transfer-Encoding", "chunked")] if self._chunked else [("Connection", "close")]
-        await self._connection.transport.send_all(self._head(status, [*headers, *extra]))
+        self._connection.transport.write_now(self._head(status, [*headers, *extra]))
         return Http1Outlet(self, self._connection, chunked if self._chunked else identity)
+
+    async def upgrade(self, headers: HeaderList, serve: Serve) -> None:
+        """Accept a WebSocket (see `Exchange`; RFC 6455 §4.2)."""
+        if self.headers.get("upgrade", "").lower() != "websocket":
+            raise UpgradeRequired("This path speaks WebSocket; send an opening handshake (Upgrade: websocket).")
+        if self.headers.get("sec-websocket-version") != "13":
+            raise UpgradeRequired("Only version 13 of WebSocket is spoken here; send Sec-WebSocket-Version: 13.")
+        accept = accept_key(self.headers.get("sec-websocket-key", ""))
+        if accept is None:
+            raise BadRequest("Sec-WebSocket-Key is missing or not 16 bytes in base64.")
+        connection = self._connection
+        connection.skip_body()
+        if connection.h11.next_event() is not h11.PAUSED:
+            raise BadRequest("An opening handshake has no body.")
+        handshake = [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accept)]
+        head = h11.InformationalResponse(
+            status_code=101, headers=[*handshake, *headers, *self.common], reason="Switching Protocols"
+        )
+        await connection.transport.send_all(connection.h11.send(head) or b"")
+        connection.upgraded = serve
 
     def _head(self, status: int, headers: HeaderList) -> bytes:
         headers = [*headers, *self.common, ("Date", date())]

@@ -74,21 +74,21 @@ class Listener:
         self._exhausted = False
         for _ in range(self._server.backlog):
             try:
-                sock, _ = self._sock.accept()
+                sock, address = self._sock.accept()
             except BlockingIOError:
                 return
             except OSError as error:
                 # EMFILE and its like pass; anything else concerns only the connection that was not made.
                 self._exhausted = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
                 return
-            nursery.start_soon(self._serve, sock)
+            nursery.start_soon(self._serve, sock, address[0])
 
-    async def _serve(self, sock: socket.socket) -> None:
+    async def _serve(self, sock: socket.socket, peer: str) -> None:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _TCP_NOTSENT_LOWAT)
-        transport = Transport(sock, self._server.write_timeout)
+        transport = Transport(sock, self._server.write_timeout, peer)
         self.connections += 1
         try:
             if self.connections > self._limits.connections:

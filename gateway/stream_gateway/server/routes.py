@@ -9,6 +9,7 @@ import structlog
 from stream_gateway.guard.origins import EXPOSED, MAX_AGE, OriginPolicy
 from stream_gateway.server.chat import ChatRoutes
 from stream_gateway.server.exchange import Exchange, HeaderList
+from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.streams import StreamRoutes
 from stream_protocols.errors import (
     LocalError,
@@ -17,6 +18,7 @@ from stream_protocols.errors import (
     OriginNotAllowed,
     Overloaded,
     StreamProtocolError,
+    UpgradeRequired,
 )
 
 _log = structlog.get_logger()
@@ -30,12 +32,13 @@ MAX_HEADERS_ECHOED: Final = 1024
 class Routes:
     """Serves exchanges: `handle` is what every connection calls."""
 
-    def __init__(self, chat: ChatRoutes, streams: StreamRoutes, origins: OriginPolicy) -> None:
+    def __init__(self, chat: ChatRoutes, streams: StreamRoutes, sockets: SocketService, origins: OriginPolicy) -> None:
         self._origins = origins
         stream = r"/v1/streams/([^/]+)"
         self._table: list[tuple[re.Pattern[str], dict[str, Handler]]] = [
             (re.compile("/v1/chat/completions"), {"POST": chat.completions}),
             (re.compile("/v1/models"), {"GET": chat.models}),
+            (re.compile("/v1/connect"), {"GET": sockets.connect}),
             (re.compile("/v1/streams"), {"POST": streams.create}),
             (re.compile(stream), {"GET": streams.show, "DELETE": streams.cancel}),
             (re.compile(stream + "/events"), {"GET": streams.events}),
@@ -107,6 +110,8 @@ class Routes:
         headers: HeaderList = []
         if isinstance(error, MethodNotAllowed):
             headers.append(("Allow", ", ".join(error.allow)))
+        if isinstance(error, UpgradeRequired):
+            headers += [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]
         if isinstance(error, Overloaded) and error.retry_after is not None:
             headers.append(("Retry-After", str(error.retry_after)))
         try:

@@ -18,10 +18,12 @@ class Transport(trio.abc.Stream):
 
     Args:
         sock: connected and non-blocking; the transport owns it from now on.
+        peer: the client's address, for limits and logs.
         write_timeout: seconds without any progress after which a write gives the connection up.
     """
 
-    def __init__(self, sock: socket.socket, write_timeout: float) -> None:
+    def __init__(self, sock: socket.socket, write_timeout: float, peer: str = "") -> None:
+        self.peer = peer
         self._sock = sock
         self._write_timeout = write_timeout
         self._rest: memoryview | None = None
@@ -68,6 +70,7 @@ class Transport(trio.abc.Stream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Write everything (Trio's interface). After an error or cancellation a part may have been written."""
+        await self.flush()
         if len(data) and not self.write_now(bytes(data)):
             await self.flush()
         else:
@@ -94,6 +97,17 @@ class Transport(trio.abc.Stream):
         """Say that nothing more will be written."""
         with contextlib.suppress(OSError):  # it is broken already
             self._sock.shutdown(socket.SHUT_WR)
+
+    async def close_gracefully(self) -> None:
+        """Say that nothing more comes, and read on until the peer has closed as well (see `Wire`).
+
+        A socket closed with unread bytes resets the connection, and the peer may lose what was written last.
+        """
+        self.shut_down_writing()
+        with contextlib.suppress(OSError):
+            while await self.receive_some():
+                pass
+        self.close()
 
     def abort(self) -> None:
         """Close at once; the kernel drops what the client has not taken."""

@@ -52,9 +52,10 @@ class Follower(abc.ABC):
     Attributes:
         position: number of the last record handed to the outlet.
         last_write: when something was last written, in Trio's time.
+        broken: what went wrong while the appender wrote; the driver has to raise it.
     """
 
-    __slots__ = ("_offset", "last_write", "live", "outlet", "position", "renderer", "stream")
+    __slots__ = ("_offset", "broken", "last_write", "live", "outlet", "position", "renderer", "stream")
 
     def __init__(self, stream: Stream, renderer: Renderer, outlet: Outlet, *, after: int = 0, offset: int = 0) -> None:
         self.stream = stream
@@ -63,6 +64,7 @@ class Follower(abc.ABC):
         self.position = after
         self.live = False
         self.last_write = trio.current_time()
+        self.broken: Exception | None = None
         self._offset = offset
 
     @abc.abstractmethod
@@ -75,11 +77,14 @@ class Follower(abc.ABC):
 
     def push(self) -> None:
         """Write what is new, now, without waiting: the appender calls this on live followers only."""
-        if self.outlet.clear():
-            data = self.stream.rendered(self.renderer, self.outlet.framing, self.position)
-            self.position = self.stream.log.head
-            if self.write(data) and not self.stream.log.sealed:
-                return
+        try:
+            if self.outlet.clear():
+                data = self.stream.rendered(self.renderer, self.outlet.framing, self.position)
+                self.position = self.stream.log.head
+                if self.write(data) and not self.stream.log.sealed:
+                    return
+        except Exception as error:  # the appender must not feel it, and neither must the others
+            self.broken = error
         self._stop_being_live()
 
     def keep_alive(self) -> None:
@@ -94,8 +99,9 @@ class Follower(abc.ABC):
         self.last_write = trio.current_time()
         try:
             return self.outlet.write_now(data)
-        except OSError:
-            return False  # the driver meets the same error where it can be handled
+        except Exception as error:  # for the driver, where it can be handled
+            self.broken = error
+            return False
 
     @property
     def caught_up(self) -> bool:
@@ -106,7 +112,7 @@ class Follower(abc.ABC):
         """Take the next records, up to about `max_bytes` of them, rendered and framed; possibly nothing."""
         log, first = self.stream.log, self.position + 1
         records = log.read(self.position, max_bytes)
-        records = uncovered(log.record(self.position), records)
+        records = uncovered(log.record(self.position), records, self._offset)
         if self._offset and records:
             records[0] = rest_of(records[0], self._offset)
             self._offset = 0

@@ -27,6 +27,12 @@ def cost(record: Record) -> int:
     return RECORD_OVERHEAD + (len(raw) if raw else 0) + (len(text) if text else 0)
 
 
+def _goes_on(record: Record) -> bool:
+    """Whether the next record belongs to the same vendor frame."""
+    event, raw = record
+    return raw == COVERED and not isinstance(event, StreamStarted)
+
+
 class Log:
     """Ordered records of one stream.
 
@@ -70,12 +76,15 @@ class Log:
         return self._records[self._index(number) :]
 
     def read(self, number: int, max_bytes: int) -> list[Record]:
-        """Records that follow `number`: at least one if there is one, and then up to `max_bytes` in all."""
+        """Records that follow `number`: at least one if there is one, and then up to `max_bytes` in all.
+
+        A vendor frame is never cut: in its own dialect only its last record stands for it.
+        """
         start = stop = self._index(number)
         taken = 0
         while stop < len(self._records):
             taken += cost(self._records[stop])
-            if taken > max_bytes and stop > start:
+            if taken > max_bytes and stop > start and not _goes_on(self._records[stop - 1]):
                 break
             stop += 1
         return self._records[start:stop]
@@ -110,9 +119,8 @@ class Log:
         """The records of the vendor frame that begins at an index; empty at the end."""
         stop = index
         while stop < len(self._records):
-            event, raw = self._records[stop]
             stop += 1
-            if raw != COVERED or isinstance(event, StreamStarted):
+            if not _goes_on(self._records[stop - 1]):
                 break
         return self._records[index:stop]
 

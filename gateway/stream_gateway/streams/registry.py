@@ -31,6 +31,7 @@ class Registry:
         self._settings = settings
         self._engine = engine
         self._streams: dict[str, Stream] = {}
+        self._keys: dict[str, Stream] = {}
         self._retained: dict[Stream, float] = {}  # ended streams and when to forget them, oldest first
         self._news = trio.Event()
         self._fanout = FanOut()
@@ -43,13 +44,14 @@ class Registry:
             self._nursery.start_soon(self._expire)
             task_status.started()
 
-    def create(self, model: str, *, dialect: str | None, lease: Lease | None = None) -> Stream:
+    def create(self, model: str, *, dialect: str | None, lease: Lease | None = None, key: str | None = None) -> Stream:
         """A new stream, without a producer yet.
 
         Args:
             model: the public name.
             dialect: the dialect of the raw bytes its log will hold, if any.
             lease: see `Stream`; None for the configured default.
+            key: the client's own name for what it asks, so that asking again finds the same stream.
 
         Raises:
             Overloaded: the byte budget is used up by streams that are still running.
@@ -62,7 +64,14 @@ class Registry:
         lease = self._settings.lease if lease is None else lease
         stream = Stream(source, self._engine.create(name), self, self._settings, dialect=dialect, lease=lease)
         self._streams[name] = stream
+        if key is not None:
+            stream.key = key
+            self._keys[key] = stream
         return stream
+
+    def find(self, key: str) -> Stream | None:
+        """The stream that was created with this key, while it is kept."""
+        return self._keys.get(key)
 
     def start(self, stream: Stream, generate: Callable[[Stream], Awaitable[None]]) -> None:
         """Start the stream's producer."""
@@ -127,6 +136,8 @@ class Registry:
     def _forget(self, stream: Stream) -> None:
         del self._retained[stream]
         del self._streams[stream.id]
+        if stream.key is not None:
+            del self._keys[stream.key]
         self._engine.drop(stream.log)
 
     async def _expire(self) -> None:

@@ -60,6 +60,7 @@ class Stream:
         lease: seconds that the producer goes on with nobody attached, or "finish".
         opened: set once there is a first record.
         ended: set once the log is sealed.
+        key: the idempotency key it was created with, if any.
         scope: cancels the producer; its deadline is the lease.
     """
 
@@ -82,6 +83,7 @@ class Stream:
         self.opened = trio.Event()
         self.ended = trio.Event()
         self.scope = trio.CancelScope()
+        self.key: str | None = None
         self.valve: Valve | None = None
         self.paused = False
         self.renderers: dict[object, Renderer] = {}
@@ -124,6 +126,8 @@ class Stream:
         if not self.opened.is_set():
             self.opened.set()
         if self.terminal is not None:
+            if self.paused:
+                self._resume()  # nothing needs the room any more, so nobody is in the way
             self.ended.set()
             self._registry.ended(self)
         elif self.log.size > self._settings.retain_bytes:
@@ -190,7 +194,7 @@ class Stream:
 
     def detach(self, subscription: Follower) -> None:
         """Count a subscription out; what only it held back may go on."""
-        self._live.pop(subscription, None)
+        self.lags(subscription)
         del self._subscriptions[subscription]
         self._registry.subscriptions -= 1
         self.moved()

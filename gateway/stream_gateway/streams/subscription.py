@@ -66,6 +66,8 @@ class Subscription(Follower):
     async def _catch_up(self) -> None:
         """Drain the log. When this returns, nothing is left, and nobody else has run since."""
         while True:
+            if self.broken is not None:
+                raise self.broken
             await self.outlet.flush()
             if self.caught_up:
                 return

@@ -42,6 +42,7 @@ class Http1Connection:
         on_closed: Callable[["Http1Connection"], None],
     ) -> None:
         self.closed = False
+        self.idle = True
         self._sock = sock
         self._pump = pump
         self._tls = tls
@@ -61,6 +62,7 @@ class Http1Connection:
 
         After an error or cancellation the connection is closed, which is how the provider learns of it.
         """
+        self.idle = False
         exchange = self._exchange = _Exchange(self, request, silence_timeout, self._max_reply_bytes)
         try:
             with trio.fail_after(silence_timeout):
@@ -70,19 +72,19 @@ class Http1Connection:
             raise httpx.WriteTimeout("The provider did not take the request.", request=request) from None
         except OSError as error:
             raise httpx.WriteError(f"The request could not be sent: {error}.", request=request) from None
+        else:
+            self._recycle(exchange.complete)
+            return exchange.response()
         finally:
             self._exchange = None
-            if not exchange.complete:
+            if not self.idle:
                 self.close()
-        self._recycle()
-        return exchange.response()
 
-    def _recycle(self) -> None:
-        """Be ready for the next request, or close when HTTP says that there cannot be one."""
-        if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
+    def _recycle(self, complete: bool) -> None:
+        """Be ready for the next request, unless HTTP says that there cannot be one."""
+        if complete and self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
             self._h11.start_next_cycle()
-        else:
-            self.close()
+            self.idle = True
 
     def close(self) -> None:
         """Close the socket; whoever waits for a response learns that it was cut off."""

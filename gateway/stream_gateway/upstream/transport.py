@@ -49,6 +49,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         self._places = trio.CapacityLimiter(max_connections)
         self._idle: collections.deque[Http1Connection] = collections.deque()
         self._busy = 0
+        self._keep_idle = KEEP_IDLE
 
     @property
     def idle(self) -> int:
@@ -89,7 +90,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
 
     def _keep(self, connection: Http1Connection) -> None:
         self._idle.append(connection)
-        if len(self._idle) > KEEP_IDLE:
+        if len(self._idle) > self._keep_idle:
             self._idle.popleft().close()
 
     def _forget(self, connection: Http1Connection) -> None:
@@ -141,7 +142,8 @@ class PooledTransport(httpx.AsyncBaseTransport):
             tls.feed(sock.recv(READ_SIZE))
 
     def close(self) -> None:
-        """Close the idle connections; those in use belong to their requests."""
+        """Close the idle connections, and those in use as soon as their requests have ended."""
+        self._keep_idle = 0
         while self._idle:
             self._idle.pop().close()
 

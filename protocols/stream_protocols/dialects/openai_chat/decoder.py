@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from stream_protocols.dialects.openai_chat.shapes import (
+    NOT_JSON,
     Choice,
     Completion,
     Message,
@@ -42,7 +43,7 @@ class OpenAIChatDecoder:
 
     def __init__(self) -> None:
         self._sse = SseDecoder()
-        self._unfinished: set[int] = set()
+        self._open: dict[int, bool] = {}  # each choice seen, and whether it still has to finish
         self._reason: str | None = None
         self._usage: UsageFields | None = None
         self._ended = False
@@ -82,7 +83,7 @@ class OpenAIChatDecoder:
             self._frames([last], records)
         if self._ended:
             return records
-        if self._reason is not None and not self._unfinished:
+        if self._reason is not None and not any(self._open.values()):
             self._ended = True
             records.append((StreamFinished(self._reason), None))
         else:
@@ -94,7 +95,7 @@ class OpenAIChatDecoder:
         records.append((StreamFailed(code, message), None))
 
     def _frame(self, data: bytes, records: list[Record]) -> None:
-        if data == DONE:
+        if data.startswith(DONE):  # as OpenAI's own SDK tests it: some servers add a blank
             self._finish(records)
             return
         if b"\n" in data:
@@ -103,11 +104,9 @@ class OpenAIChatDecoder:
         try:
             chunk = _decode_chunk(data)
         except msgspec.ValidationError as error:
-            # JSON, but not the shape we know: its own dialect gets it untouched, others hear of it.
-            message = f"A frame of the provider could not be translated: {error}."
-            records.append((Notice("untranslated", message), data))
+            self._unknown(data, error, records)
             return
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except NOT_JSON:
             self._fail(records, "The provider sent a frame that is not JSON.")
             return
         choices = chunk.choices
@@ -118,21 +117,41 @@ class OpenAIChatDecoder:
             if (
                 delta is not None
                 and delta.content
+                and chunk.error is None
                 and choice.finish_reason is None
                 and delta.tool_calls is None
                 and delta.refusal is None
                 and delta.reasoning_content is None
                 and delta.reasoning is None
             ):
-                self._unfinished.add(choice.index)
+                self._open.setdefault(choice.index, True)
                 records.append((TextDelta(delta.content, choice.index), data))
                 return
         self._chunk(chunk, data, records)
 
+    def _unknown(self, data: bytes, error: msgspec.ValidationError, records: list[Record]) -> None:
+        """A frame that is not of the shape we know; msgspec says so before it has read all of it."""
+        try:
+            frame = msgspec.json.decode(data)
+        except msgspec.ValidationError:
+            frame = None  # a number beyond what Python has
+        except NOT_JSON:
+            self._fail(records, "The provider sent a frame that is not JSON.")
+            return
+        if isinstance(frame, dict) and frame.get("error") is not None:
+            self._error(frame["error"], data, records)
+            return
+        # Its own dialect gets it untouched, others hear of it.
+        message = f"A frame of the provider could not be translated: {error}."
+        records.append((Notice("untranslated", message), data))
+
+    def _error(self, error: object, data: bytes, records: list[Record]) -> None:
+        self._ended = True
+        records.append((failure_event(error), data))
+
     def _chunk(self, chunk: Completion, data: bytes, records: list[Record]) -> None:
         if chunk.error is not None:
-            self._ended = True
-            records.append((failure_event(chunk.error), data))
+            self._error(chunk.error, data, records)
             return
         events: list[Event] = []
         for choice in chunk.choices or ():
@@ -149,17 +168,19 @@ class OpenAIChatDecoder:
     def _choice(self, choice: Choice, events: list[Event]) -> None:
         if choice.delta is not None:
             events.extend(message_events(choice.delta, choice.index))
-        if choice.finish_reason is None:
-            self._unfinished.add(choice.index)
+        unfinished = self._open.setdefault(choice.index, True)
+        # Once is enough: some servers repeat the reason beside the usage, or go on with empty deltas.
+        if choice.finish_reason is None or not unfinished:
             return
-        self._unfinished.discard(choice.index)
+        self._open[choice.index] = False
         if self._reason is None or choice.index == 0:
             self._reason = choice.finish_reason
         events.append(ChoiceFinished(choice.finish_reason, choice.index))
 
     def _finish(self, records: list[Record]) -> None:
         self._ended = True
-        records.extend((ChoiceFinished("stop", choice), COVERED) for choice in sorted(self._unfinished))
+        unfinished = sorted(choice for choice, is_open in self._open.items() if is_open)
+        records.extend((ChoiceFinished("stop", choice), COVERED) for choice in unfinished)
         records.append((StreamFinished(self._reason or "stop"), DONE))
 
 

@@ -7,7 +7,7 @@ import msgspec
 
 from stream_protocols.dialects.base import Source
 from stream_protocols.dialects.openai_chat.decoder import message_events
-from stream_protocols.dialects.openai_chat.shapes import Completion, failure_event, usage_event, usage_json
+from stream_protocols.dialects.openai_chat.shapes import NOT_JSON, Completion, failure_event, usage_event, usage_json
 from stream_protocols.events import (
     ChoiceFinished,
     Event,
@@ -26,7 +26,7 @@ def decode_reply(body: bytes) -> list[Record]:
     """A whole `chat.completion` as the records of a stream; never raises (see `Decoder`)."""
     try:
         reply = msgspec.json.decode(body, type=Completion)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NOT_JSON:
         return [(StreamFailed("upstream_invalid", "The provider's reply is not a chat completion."), None)]
     if reply.error is not None:
         return [(failure_event(reply.error), None)]
@@ -83,7 +83,7 @@ def decode_error(body: bytes, status: int, retry_after: str | None = None) -> St
     fallback = f"The provider answered with HTTP status {status}."
     try:
         data = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except NOT_JSON:
         return StreamFailed("upstream_error", fallback, status, retry_after=retry_after)
     error = data.get("error") if isinstance(data, dict) else None
     return failure_event(error, status=status, retry_after=retry_after, fallback=fallback)

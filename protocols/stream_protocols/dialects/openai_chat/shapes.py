@@ -1,10 +1,13 @@
 """The fields of OpenAI's JSON that we read; all others stay in the bytes beside them."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from stream_protocols.events import StreamFailed, Usage
+
+NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises on bytes that are no JSON, or are nested so deep that they are an attack."""
 
 
 class Function(msgspec.Struct):
@@ -82,8 +85,8 @@ def failure_event(
 ) -> StreamFailed:
     """An `error` member, which should be an object but is sometimes a string, as the neutral failure."""
     if not isinstance(error, dict):
-        text = error if isinstance(error, str) and error else fallback
-        return StreamFailed("upstream_error", text or "The provider reported an error.", status)
+        text = (error if isinstance(error, str) else "") or fallback or "The provider reported an error."
+        return StreamFailed("upstream_error", text, status, retry_after=retry_after)
     code, message, kind = error.get("code"), error.get("message"), error.get("type")
     return StreamFailed(
         code=str(code) if code else (kind if isinstance(kind, str) and kind else "upstream_error"),

@@ -1,0 +1,1 @@
+"""WebSocket: sockets, and the session of commands and streams on each."""

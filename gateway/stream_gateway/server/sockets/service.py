@@ -1,0 +1,119 @@
+"""`GET /v1/connect`: opening handshakes, and all sockets that came of them."""
+
+import collections
+import random
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from stream_gateway.config import SocketSettings
+from stream_gateway.server.exchange import Exchange, HeaderList
+from stream_gateway.server.reminders import Reminders
+from stream_gateway.server.sockets.session import Session
+from stream_gateway.server.sockets.socket import State, WebSocket
+from stream_gateway.server.sockets.wire import Wire
+from stream_gateway.streams.registry import Registry
+from stream_gateway.upstream.routing import Router
+from stream_protocols.closing import CloseCode
+from stream_protocols.commands import CODECS, JSON_PROTOCOL, PROTOCOLS
+from stream_protocols.deflate import negotiate
+from stream_protocols.errors import BadRequest, TooManyRequests
+from stream_protocols.negotiate import choose_subprotocol
+
+Start = Callable[[WebSocket], tuple[Callable[[str | bytes], None], Callable[[], None]]]
+"""Is given a new socket; returns what to call with each message, and what to call at the end."""
+
+COME_BACK_WITHIN: Final = 5.0
+"""Seconds over which clients are asked to spread their return after a drain."""
+
+
+class SocketService:
+    """Accepts sockets, pings them, and says goodbye to them."""
+
+    def __init__(self, settings: SocketSettings, registry: Registry, router: Router) -> None:
+        self.sockets: set[WebSocket] = set()
+        self._settings = settings
+        self._registry = registry
+        self._router = router
+        self._reminders = Reminders()
+        self._addresses: collections.Counter[str] = collections.Counter()
+
+    async def run(self) -> None:
+        """Ping sockets until cancelled."""
+        await self._reminders.run()
+
+    async def connect(self, exchange: Exchange) -> None:
+        """Accept a socket that speaks one of our subprotocols, or JSON when it asks for none."""
+        asked = exchange.headers.get("sec-websocket-protocol")
+        name = JSON_PROTOCOL
+        headers: HeaderList = []
+        if asked is not None:
+            chosen = choose_subprotocol([part.strip() for part in asked.split(",")], PROTOCOLS)
+            if chosen is None:
+                raise BadRequest(f"None of the subprotocols asked for is spoken here; use {' or '.join(PROTOCOLS)}.")
+            name = chosen
+            headers.append(("Sec-WebSocket-Protocol", chosen))
+        codec = CODECS[name]
+
+        def start(socket: WebSocket) -> tuple[Callable[[str | bytes], None], Callable[[], None]]:
+            session = Session(socket, codec, self._registry, self._router, self._settings)
+            return session.on_message, session.end
+
+        await self.accept(exchange, headers, start)
+
+    async def accept(
+        self,
+        exchange: Exchange,
+        headers: HeaderList,
+        start: Start,
+    ) -> None:
+        """Accept a socket, and serve it as `start` says."""
+        if self._addresses[exchange.peer] >= self._settings.per_address:
+            raise TooManyRequests(
+                f"There are {self._settings.per_address} sockets from {exchange.peer}, which is the limit "
+                "(sockets.per_address)."
+            )
+        deflate = negotiate(exchange.headers.get("sec-websocket-extensions"), self._settings.compression)
+        if deflate is not None:
+            headers = [*headers, ("Sec-WebSocket-Extensions", deflate.header())]
+        peer = exchange.peer
+
+        async def serve(wire: Wire, leftover: bytes) -> None:
+            await self._serve(WebSocket(wire, leftover, self._settings, deflate), peer, start)
+
+        await exchange.upgrade(headers, serve)
+
+    async def _serve(
+        self,
+        socket: WebSocket,
+        peer: str,
+        start: Start,
+    ) -> None:
+        on_message, end = start(socket)
+        self.sockets.add(socket)
+        self._addresses[peer] += 1
+
+        def remind() -> float:
+            socket.ping()
+            return trio.current_time() + self._settings.ping_interval
+
+        try:
+            with self._reminders.remind(trio.current_time() + self._settings.ping_interval, remind):
+                await socket.run(on_message)
+        finally:
+            end()
+            self.sockets.discard(socket)
+            self._addresses[peer] -= 1
+            if not self._addresses[peer]:
+                del self._addresses[peer]
+
+    def drain(self) -> None:
+        """Ask every client to come back, not all at once."""
+        for socket in list(self.sockets):
+            wait = random.uniform(0, COME_BACK_WITHIN)
+            socket.close(CloseCode.DRAINING, f"restarting; retry-after={wait:.2f}")
+
+    def states(self) -> collections.Counter[State]:
+        """How many sockets are in which state."""
+        return collections.Counter(socket.state for socket in self.sockets)

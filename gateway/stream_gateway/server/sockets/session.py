@@ -1,0 +1,207 @@
+"""A session: the commands and streams of one socket that speaks our subprotocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import msgspec
+import structlog
+import trio
+
+from stream_gateway.config import SocketSettings
+from stream_gateway.server.delivery import Start, resume
+from stream_gateway.server.sockets.socket import WebSocket
+from stream_gateway.streams.follower import Follower
+from stream_gateway.streams.registry import Registry
+from stream_gateway.streams.stream import LAGGED, Stream
+from stream_gateway.upstream.routing import Router
+from stream_protocols import commands
+from stream_protocols.closing import CLOSINGS, CloseCode
+from stream_protocols.commands import Codec, Command
+from stream_protocols.cursor import format_cursor
+from stream_protocols.dialects import native
+from stream_protocols.dialects.openai_chat import parse_request
+from stream_protocols.dialects.openai_chat.request import check_lease
+from stream_protocols.errors import BadRequest, LocalError, StreamProtocolError, TooManyRequests
+from stream_protocols.render import SocketRenderer
+
+_log = structlog.get_logger()
+
+BURST: Final = 2.0
+"""Seconds' worth of commands that may come at once."""
+
+
+class SocketFollower(Follower):
+    """A stream on a socket that carries others too; the socket's writer drives it."""
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: Session, stream: Stream, renderer: SocketRenderer, start: Start) -> None:
+        super().__init__(stream, renderer, session.socket, after=start.after, offset=start.offset)
+        self._session = session
+
+    def wake(self) -> None:
+        """Ask for a turn, or leave when all has been said."""
+        if self.caught_up and self.stream.log.sealed and self.outlet.clear():
+            self._session.leave(self.stream.id)
+        else:
+            self._session.socket.lags(self)
+
+    def go_live(self) -> None:
+        """Follow the stream from here on, if it goes on."""
+        if self.stream.log.sealed:
+            self._session.leave(self.stream.id)
+        elif self.stream.id in self._session.following:
+            super().go_live()
+
+    def close(self, reason: str) -> None:
+        """Let the client go: it hears where to resume as soon as it reads again."""
+        self._session.let_go(self, reason)
+
+
+class Session:
+    """Handles what a socket's client says. Nothing here waits.
+
+    Args:
+        codec: the subprotocol's encoding.
+    """
+
+    def __init__(
+        self, socket: WebSocket, codec: Codec, registry: Registry, router: Router, settings: SocketSettings
+    ) -> None:
+        self.socket = socket
+        self.following: dict[str, SocketFollower] = {}
+        self._codec = codec
+        self._registry = registry
+        self._router = router
+        self._settings = settings
+        self._tokens = settings.commands_per_second * BURST
+        self._refilled = trio.current_time()
+        self._handlers: dict[type[Command], Callable[..., None]] = {
+            commands.Create: self._create,
+            commands.Subscribe: self._subscribe,
+            commands.Unsubscribe: self._unsubscribe,
+            commands.Cancel: self._cancel,
+            commands.Ping: self._ok,
+        }
+
+    def end(self) -> None:
+        """The socket is gone: its streams are left, and their leases begin."""
+        for name in list(self.following):
+            self.leave(name)
+
+    def on_message(self, message: str | bytes) -> None:
+        """Carry out one command and reply to it; a bad one is answered, and harms nothing."""
+        if not self._admit():
+            self.socket.close(CloseCode.LIMIT_EXCEEDED, "too many commands a second")
+            return
+        ref: commands.Ref = None
+        try:
+            command = self._codec.decode(message)
+            ref = command.ref
+            self._handlers[type(command)](command)
+        except StreamProtocolError as error:
+            if isinstance(error, LocalError):
+                _log.warning("command_failed", error=error.message)
+            self._reply(commands.error_reply(ref if ref is not None else self._codec.ref_of(message), error))
+        except Exception:
+            _log.exception("command_failed")
+            self._reply(commands.error_reply(ref, LocalError("The gateway failed on this command; its log says why.")))
+
+    def _admit(self) -> bool:
+        """Take a token from the bucket of `commands_per_second`."""
+        now, rate = trio.current_time(), self._settings.commands_per_second
+        self._tokens = min(self._tokens + (now - self._refilled) * rate, rate * BURST) - 1
+        self._refilled = now
+        return self._tokens >= 0
+
+    def _reply(self, message: commands.Message) -> None:
+        self.socket.send(self._codec.opcode, self._codec.encode(message))
+
+    # ---- commands
+
+    def _create(self, command: commands.Create) -> None:
+        self._check_room()
+        request = parse_request(msgspec.json.encode(command.request))
+        key = commands.check_key(command.key)
+        lease = request.lease if command.lease is None else check_lease(command.lease)
+        stream = None if key is None else self._registry.find(key)
+        if stream is not None and stream.id in self.following:
+            raise BadRequest(f"Stream {stream.id!r} of this key is already on this socket.", param="key")
+        if stream is None:
+            target = self._router.find(request.model)
+            stream = self._registry.create(request.model, dialect=target.provider.dialect, lease=lease, key=key)
+            self._registry.start(stream, partial(target.provider.stream, request, target.model))
+        start = resume(stream, None, native.NAME)
+        first = format_cursor(stream.id, stream.log.epoch, start.after)
+        self._reply(commands.Created(command.ref, stream.id, first))
+        self._follow(stream, start)
+
+    def _subscribe(self, command: commands.Subscribe) -> None:
+        self._check_room()
+        if command.stream in self.following:
+            raise BadRequest(f"Stream {command.stream[:64]!r} is already on this socket.", param="stream")
+        stream = self._registry.get(command.stream)
+        start = resume(stream, command.after, native.NAME)
+        self._reply(commands.Subscribed(command.ref, stream.id, start.gap))
+        self._follow(stream, start)
+
+    def _unsubscribe(self, command: commands.Unsubscribe) -> None:
+        if command.stream not in self.following:
+            self._registry.get(command.stream)  # an unknown stream is another mistake than one not followed
+            raise BadRequest(f"Stream {command.stream[:64]!r} is not on this socket.", param="stream")
+        self.leave(command.stream)
+        self._ok(command)
+
+    def _cancel(self, command: commands.Cancel) -> None:
+        self._registry.get(command.stream).cancel("client")
+        self._ok(command)
+
+    def _ok(self, command: Command) -> None:
+        self._reply(commands.Ok(command.ref))
+
+    def _check_room(self) -> None:
+        if len(self.following) >= self._settings.streams:
+            raise TooManyRequests(
+                f"This socket has {len(self.following)} streams, which is the limit (sockets.streams)."
+            )
+
+    # ---- streams
+
+    def _follow(self, stream: Stream, start: Start) -> None:
+        follower = SocketFollower(self, stream, self._renderer(stream), start)
+        self.following[stream.id] = follower
+        stream.attach(follower)
+        self.socket.lags(follower)
+
+    def _renderer(self, stream: Stream) -> SocketRenderer:
+        """What all sockets of a kind share; a socket whose compression has a context needs its own."""
+        socket = self.socket
+        if not socket.shares:
+            return SocketRenderer(stream.id, stream.log.epoch, self._codec, socket.pack)
+        key = ("socket", self._codec.name, socket.pack)
+        renderer = stream.renderers.get(key)
+        if not isinstance(renderer, SocketRenderer):
+            renderer = SocketRenderer(stream.id, stream.log.epoch, self._codec, socket.pack)
+            stream.renderers[key] = renderer
+        return renderer
+
+    def leave(self, name: str) -> None:
+        """Stop following a stream; its lease begins if nobody else does."""
+        follower = self.following.pop(name, None)
+        if follower is not None:
+            follower.live = False
+            self.socket.forget(follower)
+            follower.stream.detach(follower)
+
+    def let_go(self, follower: SocketFollower, reason: str) -> None:
+        """End a subscription for a reason of the gateway's, and say where to resume."""
+        stream = follower.stream
+        if self.following.get(stream.id) is not follower:
+            return
+        self.leave(stream.id)
+        after = format_cursor(stream.id, stream.log.epoch, follower.position)
+        message = CLOSINGS[CloseCode.LAGGED].meaning if reason == LAGGED else reason
+        self._reply(commands.Unsubscribed(stream.id, reason, after, message))
