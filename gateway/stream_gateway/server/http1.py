@@ -83,19 +83,7 @@ class Http1Connection:
                 self._room = trio.Event()
                 await self._room.wait()
 
-    async def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        """The next thing the client says.
-
-        Raises:
-            h11.RemoteProtocolError: it is no HTTP.
-        """
-        while True:
-            event = self.h11.next_event()
-            if event is not h11.NEED_DATA:
-                return event
-            await self._more()
-
-    async def _more(self) -> None:
+    async def more(self) -> None:
         """Wait for bytes; h11 has used up what there was, as far as that was complete."""
         self._arrived = trio.Event()
         self._unread = 0
@@ -153,7 +141,7 @@ class Http1Connection:
                 begun = True
                 deadline = trio.current_time() + self.limits.header_timeout
             with trio.move_on_at(deadline) as scope:
-                await self._more()
+                await self.more()
             if scope.cancelled_caught:
                 if begun:
                     raise RequestTimeout(
@@ -186,7 +174,7 @@ class Http1Connection:
             while not self.h11.trailing_data[1]:
                 # A connection in error state still takes bytes; they must not pile up in it.
                 self.h11 = h11.Connection(h11.SERVER)
-                await self._more()
+                await self.more()
 
 
 class Http1Exchange(Exchange):
@@ -212,27 +200,18 @@ class Http1Exchange(Exchange):
         if self._connection.h11.they_are_waiting_for_100_continue:
             go_on = self._connection.h11.send(h11.InformationalResponse(status_code=100, headers=[]))
             await self._connection.transport.send_all(go_on or b"")
+        body = _Body(limits)
         try:
-            with trio.fail_after(limits.body_timeout):
-                return await self._collect(limits)
+            # Nearly every body is here with its head: no timer for those.
+            while not body.take(self._connection.h11):
+                with trio.fail_at(body.deadline):
+                    await self._connection.more()
         except trio.TooSlowError:
             message = f"The request's body was not complete within {limits.body_timeout:g} seconds."
             raise RequestTimeout(message) from None
         except h11.RemoteProtocolError as error:
             raise BadRequest(f"The request's body breaks HTTP: {error}.") from None
-
-    async def _collect(self, limits: LimitSettings) -> bytes:
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            event = await self._connection.next_event()
-            if isinstance(event, h11.Data):
-                size += len(event.data)
-                if size > limits.body_bytes:
-                    raise BodyTooLarge(_too_large(limits))
-                parts.append(bytes(event.data))
-            else:  # EndOfMessage: h11 turns a body that breaks off into an error
-                return b"".join(parts)
+        return b"".join(body.parts)
 
     async def respond(self, status: int, headers: HeaderList, body: bytes = b"") -> None:
         """Send a whole response (see `Exchange`)."""
@@ -294,6 +273,27 @@ class Http1Outlet:
         """End the body properly."""
         await self._connection.transport.send_all(self._connection.h11.send(h11.EndOfMessage()) or b"")
         self._exchange.finished = True
+
+
+class _Body:
+    """A request body, as far as it has come."""
+
+    def __init__(self, limits: LimitSettings) -> None:
+        self.parts: list[bytes] = []
+        self.deadline = trio.current_time() + limits.body_timeout
+        self._limits = limits
+        self._size = 0
+
+    def take(self, connection: h11.Connection) -> bool:
+        """Take what h11 has; True when that was all of the body. One that breaks off is an error of h11's."""
+        while (event := connection.next_event()) is not h11.NEED_DATA:
+            if not isinstance(event, h11.Data):
+                return True
+            self._size += len(event.data)
+            if self._size > self._limits.body_bytes:
+                raise BodyTooLarge(_too_large(self._limits))
+            self.parts.append(bytes(event.data))
+        return False
 
 
 def _send_head(connection: h11.Connection, status: int, headers: HeaderList) -> bytes:

@@ -14,6 +14,8 @@ from stream_gateway.upstream.decoding import Decode, UndecodableReply, decoder_f
 from stream_gateway.upstream.pump import READ_SIZE, Pump
 from stream_gateway.upstream.sink import EXTENSION, Headers, Sink
 from stream_gateway.upstream.tls import TlsFilter
+from stream_protocols.errors import UpstreamError
+from stream_protocols.framing import ChunkedDecoder
 
 _log = structlog.get_logger()
 
@@ -50,6 +52,7 @@ class Http1Connection:
         self._on_closed = on_closed
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
         self._exchange: _Exchange | None = None
+        self._unsent = memoryview(b"")
         pump.add(sock, self._on_readable)
 
     async def handle(self, request: httpx.Request, silence_timeout: float) -> httpx.Response:
@@ -65,24 +68,28 @@ class Http1Connection:
         self.idle = False
         exchange = self._exchange = _Exchange(self, request, silence_timeout, self._max_reply_bytes)
         try:
-            with trio.fail_after(silence_timeout):
-                await self._send(exchange.head_and_body(self._h11))
+            if not self._send_now(exchange.head_and_body(self._h11)):
+                with trio.fail_after(silence_timeout):
+                    await self._send_rest()
             await exchange.wait()
         except trio.TooSlowError:
             raise httpx.WriteTimeout("The provider did not take the request.", request=request) from None
         except OSError as error:
             raise httpx.WriteError(f"The request could not be sent: {error}.", request=request) from None
         else:
-            self._recycle(exchange.complete)
+            self._recycle(exchange)
             return exchange.response()
         finally:
             self._exchange = None
             if not self.idle:
                 self.close()
 
-    def _recycle(self, complete: bool) -> None:
+    def _recycle(self, exchange: "_Exchange") -> None:
         """Be ready for the next request, unless HTTP says that there cannot be one."""
-        if complete and self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
+        if exchange.reusable:
+            self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
+            self.idle = True
+        elif exchange.complete and self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
             self._h11.start_next_cycle()
             self.idle = True
 
@@ -107,17 +114,21 @@ class Http1Connection:
         if not self.closed:
             self._pump.resume(self._sock)
 
-    async def _send(self, data: bytes) -> None:
+    def _send_now(self, data: bytes) -> bool:
+        """Send without waiting, as nearly every request can be; False when something is left over."""
         if self._tls is not None:
             self._tls.write(data)
             data = self._tls.outgoing()
-        view = memoryview(data)
-        while True:
-            with contextlib.suppress(BlockingIOError):
-                view = view[self._sock.send(view) :]
-            if not view:
-                return
+        self._unsent = memoryview(data)
+        with contextlib.suppress(BlockingIOError):
+            self._unsent = self._unsent[self._sock.send(self._unsent) :]
+        return not self._unsent
+
+    async def _send_rest(self) -> None:
+        while self._unsent:
             await trio.lowlevel.wait_writable(self._sock)
+            with contextlib.suppress(BlockingIOError):
+                self._unsent = self._unsent[self._sock.send(self._unsent) :]
 
     # ---- in the pump's task
 
@@ -143,11 +154,10 @@ class Http1Connection:
                 return
             data = plain
         try:
-            self._h11.receive_data(data)
-            exchange.receive(self._h11)
+            exchange.receive(self._h11, data)
         except h11.RemoteProtocolError as error:
             self._broken(f"The provider broke off or broke HTTP: {error}.")
-        except UndecodableReply as error:
+        except (UndecodableReply, UpstreamError) as error:
             self._broken(str(error))
         except Exception:
             # A sink's bug must cost this exchange only, and must not leave its task waiting.
@@ -171,6 +181,7 @@ class _Exchange:
         max_reply_bytes: int,
     ) -> None:
         self.complete = False
+        self.reusable = False  # after a body that was taken out of h11's hands
         self._connection = connection
         self._request = request
         self._silence_timeout = silence_timeout
@@ -178,6 +189,7 @@ class _Exchange:
         self._sink: Sink | None = request.extensions.get(EXTENSION)
         self._accepted = False
         self._decode: Decode | None = None
+        self._chunks: ChunkedDecoder | None = None
         self._ending = False
         self._error: str | None = None
         self._status = 0
@@ -251,25 +263,45 @@ class _Exchange:
         if self._scope is not None:
             self._scope.deadline = self._deadline()
 
-    def receive(self, connection: h11.Connection) -> None:
-        """Take all that h11 has; in the pump's task."""
+    def receive(self, connection: h11.Connection, data: bytes) -> None:
+        """Take what was read, an empty read being the end of the connection; in the pump's task."""
         if self._last_read != float("inf"):
             self._last_read = trio.current_time()
-        fed = False
+        if self._chunks is not None:
+            self._take_chunks(self._chunks, data)
+        else:
+            connection.receive_data(data)
+            self._take_events(connection)
+        if self._accepted and self._sink is not None and not self.complete:
+            self._sink.flush()
+
+    def _take_events(self, connection: h11.Connection) -> None:
+        """Take all that h11 has."""
         while True:
             event = connection.next_event()
             if isinstance(event, h11.Data):
-                fed = True
                 self._take(bytes(event.data))
             elif isinstance(event, h11.Response):
-                fed = self._head(event) or fed
+                if self._head(event) and (b"transfer-encoding", b"chunked") in event.headers:
+                    # From here on it is chunk after chunk, for which h11 is too good.
+                    self._chunks = ChunkedDecoder()
+                    if rest := connection.trailing_data[0]:
+                        self._take_chunks(self._chunks, rest)
+                    return
             elif isinstance(event, h11.EndOfMessage):
                 self._end()
                 return
             elif not isinstance(event, h11.InformationalResponse):
-                break  # NEED_DATA, PAUSED or ConnectionClosed
-        if fed and self._accepted and self._sink is not None:
-            self._sink.flush()
+                return  # NEED_DATA, PAUSED or ConnectionClosed
+
+    def _take_chunks(self, chunks: ChunkedDecoder, data: bytes) -> None:
+        if not data:
+            raise UpstreamError("The provider closed the connection before its reply was complete.")
+        if body := chunks.feed(data):
+            self._take(body)
+        if chunks.ended:
+            self.reusable = not chunks.rest and b"close" not in _values(self._headers, b"connection")
+            self._end()
 
     def _head(self, event: h11.Response) -> bool:
         self._status = event.status_code
@@ -277,8 +309,7 @@ class _Exchange:
         self._accepted = self._sink is not None and self._sink.begin(self._status, event.headers, self)
         if self._accepted:
             # A body that no sink takes is decoded by the httpx.Response.
-            codings = [value for name, value in event.headers if name == b"content-encoding"]
-            self._decode = decoder_for(b",".join(codings))
+            self._decode = decoder_for(_values(self._headers, b"content-encoding"))
         return self._accepted
 
     def _take(self, data: bytes) -> None:
@@ -296,3 +327,8 @@ class _Exchange:
         if self._accepted and self._sink is not None:
             self._sink.end()
         self._done.set()
+
+
+def _values(headers: Headers, name: bytes) -> bytes:
+    """All values of a header, in lower case, joined by commas."""
+    return b",".join(value for found, value in headers if found.lower() == name).lower()

@@ -69,11 +69,9 @@ class PooledTransport(httpx.AsyncBaseTransport):
         """
         token = object()
         try:
-            with trio.fail_after(self._connect_timeout):
-                await self._places.acquire_on_behalf_of(token)
-        except trio.TooSlowError:
-            message = f"All {self._places.total_tokens} connections to {request.url.host} are busy."
-            raise httpx.PoolTimeout(message, request=request) from None
+            self._places.acquire_on_behalf_of_nowait(token)
+        except trio.WouldBlock:
+            await self._wait_for_place(token, request)
         self._busy += 1
         try:
             connection = self._take_idle() or await self._connect(request)
@@ -84,6 +82,14 @@ class PooledTransport(httpx.AsyncBaseTransport):
         finally:
             self._busy -= 1
             self._places.release_on_behalf_of(token)
+
+    async def _wait_for_place(self, token: object, request: httpx.Request) -> None:
+        try:
+            with trio.fail_after(self._connect_timeout):
+                await self._places.acquire_on_behalf_of(token)
+        except trio.TooSlowError:
+            message = f"All {self._places.total_tokens} connections to {request.url.host} are busy."
+            raise httpx.PoolTimeout(message, request=request) from None
 
     def _take_idle(self) -> Http1Connection | None:
         return self._idle.pop() if self._idle else None
