@@ -11,11 +11,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from bench import machine
+from bench import machine, profile
 from bench.book import Book
 from bench.cases import CASES
 from bench.interrupts import INTERRUPTS
-from bench.processes import ROOT, Household, ProcessFailed
+from bench.processes import ROOT, Household, ProcessFailed, scratch
 from bench.report.page import page
 from bench.report.terminal import print_book
 from bench.result import Result
@@ -26,14 +26,18 @@ FOLDER = ROOT / ".bench"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
     console = Console()
+    words = sys.argv[1:] if arguments is None else list(arguments)
     if sys.platform != "linux":
         console.print("The benchmark needs Linux: it uses epoll, /proc and one clock for all processes.")
         return 2
     INTERRUPTS.install()
     try:
-        return _run(options, console)
+        if words[:1] == ["profile"]:
+            return profile.run(words[1:], console, FOLDER)
+        if words[:1] == ["report"]:
+            return _rewrite(words[1:], console)
+        return _run(_parser().parse_args(words), console)
     except KeyboardInterrupt:
         console.print("Interrupted; all processes of the benchmark have been ended.")
         return 130
@@ -43,22 +47,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=__doc__,
+        epilog="Also: `python -m bench profile CASE` and `python -m bench report RESULTS.json`.",
+    )
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"any of: {', '.join(CASES)}; default: all")
     parser.add_argument("--target", action="append", metavar="NAME", help=f"any of: {', '.join(TARGETS)}")
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="no peers, short runs (the default)")
     size.add_argument("--full", action="store_true", help="all targets and variants, longer runs, three repeats")
     parser.add_argument("--repeat", type=int, metavar="N", help="runs of each; medians are reported")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="default: .bench/results.json")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="default: .bench/report.html")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="default: results.json in the folder")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="default: report.html in the folder")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="for results, logs and peers; default: .bench")
     return parser
 
 
 def _run(options: argparse.Namespace, console: Console) -> int:
     plan, book = _plan(options, console)
     started = time.monotonic()
-    with Household(FOLDER / "run") as household:
+    with Household(scratch(options.folder)) as household:
         book.settings |= {
             "placement": str(household.cores),
             "harness_shares_a_core": household.cores.upstream == household.cores.load,
@@ -69,6 +78,18 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     print_book(book, console)
     _write(book, options, console)
     return 1 if any(cell.verdict for cell in book.cells.values()) else 0
+
+
+def _rewrite(words: Sequence[str], console: Console) -> int:
+    """Prints the table and writes the page again, from results that were kept."""
+    parser = argparse.ArgumentParser(prog="python -m bench report", description=_rewrite.__doc__)
+    parser.add_argument("results", type=Path, help="a JSON file that a benchmark has written")
+    parser.add_argument("--html", type=Path, default=FOLDER / "report.html")
+    options = parser.parse_args(words)
+    book = Book.from_json(json.loads(options.results.read_text()))
+    print_book(book, console)
+    options.html.write_text(page(book))
+    return 0
 
 
 def _plan(options: argparse.Namespace, console: Console) -> tuple[Plan, Book]:
@@ -123,9 +144,8 @@ def _measure(runner: Runner, plan: Plan, book: Book, console: Console) -> None:
 
 
 def _write(book: Book, options: argparse.Namespace, console: Console) -> None:
-    FOLDER.mkdir(exist_ok=True)
-    results = options.json or FOLDER / "results.json"
+    results = options.json or options.folder / "results.json"
     results.write_text(json.dumps(book.to_json(), indent=1))
-    report = options.html or FOLDER / "report.html"
+    report = options.html or options.folder / "report.html"
     report.write_text(page(book))
     console.print(f"Results: {os.path.relpath(results)}   Report: {os.path.relpath(report)}", soft_wrap=True)

@@ -17,8 +17,8 @@ OnEnd = Callable[[str], None]
 
 def request_bytes(method: str, path: str, headers: Mapping[str, str], body: object = None) -> bytes:
     data = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
-    lines = [f"{method} {path} HTTP/1.1", "host: 127.0.0.1", "accept: */*"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
+    lines = [f"{method} {path} HTTP/1.1", "host: 127.0.0.1"]
+    lines += [f"{name}: {value}" for name, value in {"accept": "*/*", **headers}.items()]
     if body is not None:
         lines += ["content-type: application/json", f"content-length: {len(data)}"]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + data
@@ -27,7 +27,7 @@ def request_bytes(method: str, path: str, headers: Mapping[str, str], body: obje
 class Client:
     """One connection. Nothing in it raises; whatever goes wrong is told to the request's `on_end`."""
 
-    __slots__ = ("_connected", "_loop", "_on_body", "_on_end", "_outbox", "_socket", "fd", "response")
+    __slots__ = ("_connected", "_loop", "_on_body", "_on_end", "_on_head", "_outbox", "_socket", "fd", "response")
 
     def __init__(self, loop: Loop, port: int, receive_buffer: int = 0) -> None:
         self._loop = loop
@@ -40,6 +40,7 @@ class Client:
         self._outbox = b""
         self._on_body: OnBody | None = None
         self._on_end: OnEnd | None = None
+        self._on_head: Callable[[], None] | None = None
         self.response = Response()
         self._socket.connect_ex(("127.0.0.1", port))
         loop.watch(self.fd, OUT, self._on_event)
@@ -49,12 +50,17 @@ class Client:
         """Another request may be sent on it."""
         return self.fd >= 0 and self._on_end is None
 
-    def send(self, request: bytes, on_body: OnBody, on_end: OnEnd) -> None:
+    def send(self, request: bytes, on_body: OnBody, on_end: OnEnd, on_head: Callable[[], None] | None = None) -> None:
         self.response = Response()
-        self._on_body, self._on_end = on_body, on_end
+        self._on_body, self._on_end, self._on_head = on_body, on_end, on_head
         self._outbox = request
         if self._connected:
             self._flush()
+
+    def say(self, data: bytes) -> None:
+        """Sends more on a connection that has become something else than HTTP."""
+        self._outbox += data
+        self._flush()
 
     def _flush(self) -> None:
         try:
@@ -113,6 +119,9 @@ class Client:
         except (BadResponse, ValueError) as error:
             self._over(f"the response is broken: {error}")
             return
+        if self._on_head is not None and self.response.head:
+            on_head, self._on_head = self._on_head, None
+            on_head()
         if body:
             self._on_body(body, now)
         if self.response.done:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -90,6 +91,9 @@ class Child:
         except subprocess.TimeoutExpired:
             raise ProcessFailed(f"{self.name} was not done after {seconds:.0f} s") from None
 
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
     def stop(self) -> None:
         self._signal_group(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -149,6 +153,14 @@ class Household:
             child.stop()
             if child in self._children:
                 self._children.remove(child)
+
+
+def scratch(folder: Path) -> Path:
+    """A folder for the logs and configurations of this run; those of runs that are over go."""
+    for old in (folder / "run").glob("*"):
+        if not Path("/proc", old.name).exists():
+            shutil.rmtree(old, ignore_errors=True)
+    return folder / "run" / str(os.getpid())
 
 
 def free_port() -> int:

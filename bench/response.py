@@ -64,6 +64,9 @@ class Response:
         self._chunked = bool(_CHUNKED.search(head))
         length = _LENGTH.search(head)
         self._left = 0 if self._chunked else int(length[1]) if length else -1
+        if self.status == 101:
+            # What follows is another protocol, whatever length the head claims.
+            self._chunked, self._left = False, -1
         self.closes = self._left < 0 or bool(_CLOSE.search(head))
         return data[end + 4 :]
 

@@ -75,7 +75,7 @@ class Runner:
                     found(step, hopeless)
                     continue
                 try:
-                    standing = self._ready(standing, target)
+                    standing = self._ready(standing, target, step.case.fresh)
                 except ProcessFailed as error:
                     hopeless = str(error)
                     found(step, hopeless)
@@ -88,10 +88,10 @@ class Runner:
             if standing is not None:
                 standing.stop()
 
-    def _ready(self, standing: "Standing | None", target: Target) -> "Standing":
-        """The target as it stands, or a new one if the case before left it dead or swamped."""
+    def _ready(self, standing: "Standing | None", target: Target, fresh: bool) -> "Standing":
+        """The target as it stands, or a new one if that is wanted, or it was left dead or swamped."""
         if standing is not None:
-            if standing.answers(within=5.0):
+            if not fresh and standing.answers(within=5.0):
                 return standing
             standing.stop()
         return self.stand_up(target)
@@ -99,12 +99,15 @@ class Runner:
     def stand_up(self, target: Target) -> "Standing":
         """Starts a target and waits until it answers a streamed request."""
         if target.start is None:
-            return Standing(self._household, target, self._upstream_port, None)
+            return Standing(self._household, target, self._upstream_port, None, self._upstream_port)
         port = free_port()
         start = target.start(Site(port, self._upstream_port, self._household.folder))
         child = self._household.start(target.name, start.command, self._household.cores.target, start.env)
-        standing = Standing(self._household, target, port, child)
+        standing = Standing(self._household, target, port, child, self._upstream_port)
         try:
+            if (file := start.port_file) is not None:
+                child.wait_until(lambda: file.exists() and file.read_text().isdigit(), target.patience)
+                standing.port = int(file.read_text())
             child.wait_until(standing.answers, target.patience)
         except ProcessFailed:
             standing.stop()
@@ -112,11 +115,15 @@ class Runner:
         return standing
 
     def measure(self, standing: "Standing", case: Case, variant: str, full: bool) -> Result:
+        return self.order(standing, case.load, case.arguments(variant, full), case.deadline)
+
+    def order(self, standing: "Standing", load: str, arguments: dict[str, Any], deadline: float) -> Result:
+        """Has the load generator do one thing to the target."""
         target = standing.target
         order = {
-            "load": case.load,
-            "deadline": case.deadline,
-            "arguments": case.arguments(variant, full),
+            "load": load,
+            "deadline": deadline,
+            "arguments": arguments,
             "place": {
                 "port": standing.port,
                 "target_pid": standing.child.pid if standing.child else 0,
@@ -124,13 +131,13 @@ class Runner:
                 "upstream_pid": self._upstream.pid,
                 "path": target.path,
                 "model": target.model,
-                "headers": dict(target.headers),
-                "fan_out": dict(target.fan_out),
+                "headers": standing.headers,
+                "fan_out": dataclasses.asdict(target.fan_out) if target.fan_out else None,
             },
         }
-        return Result.from_json(self._order(order, case.deadline + 30))
+        return Result.from_json(self._carry_out(order, deadline + 30))
 
-    def _order(self, order: dict[str, Any], seconds: float) -> dict[str, Any]:
+    def _carry_out(self, order: dict[str, Any], seconds: float) -> dict[str, Any]:
         """Runs the load generator once."""
         files = self._household.folder / "order.json", self._household.folder / "result.json"
         files[0].write_text(json.dumps(order))
@@ -150,11 +157,13 @@ class Runner:
 class Standing:
     """A target that runs."""
 
-    def __init__(self, household: Household, target: Target, port: int, child: Child | None) -> None:
+    def __init__(self, household: Household, target: Target, port: int, child: Child | None, upstream: int) -> None:
         self._household = household
         self.target = target
         self.port = port
         self.child = child
+        headers = target.headers.items()
+        self.headers = {name: value.replace("{upstream}", str(upstream)) for name, value in headers}
 
     def answers(self, within: float = 10.0) -> bool:
         """Whether a streamed request gets its chunks."""
@@ -164,7 +173,9 @@ class Standing:
             "messages": [{"role": "user", "content": Script(n=2).text()}],
         }
         try:
-            return b"[00000001:" in ask(self.port, "POST", self.target.path, body, self.target.headers, within)
+            if "chat" not in self.target.can and self.target.fan_out is not None:
+                return bool(ask(self.port, "POST", self.target.fan_out.create, body, self.headers, within))
+            return b"[00000001:" in ask(self.port, "POST", self.target.path, body, self.headers, within)
         except OSError:
             return False
 
@@ -176,4 +187,7 @@ class Standing:
 def _possible(step: Step) -> bool:
     if step.case.of_a_process and step.target.start is None:
         return False
-    return step.case.needs in step.target.can
+    way = step.case.variants[step.variant].get("way")
+    if way is not None and (step.target.fan_out is None or way not in step.target.fan_out.ways):
+        return False
+    return not step.case.needs or step.case.needs in step.target.can

@@ -38,9 +38,13 @@ class Case:
     quick_variants: tuple[str, ...] | None = None
     """Those which a quick run takes; None: all."""
     needs: str = "chat"
-    """What the target must be able to do."""
+    """What the target must be able to do, beside the `way` of a variant; empty: nothing more."""
     of_a_process: bool = False
     """Asks about the target's process, so `direct` has no answer."""
+    glance: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Variants whose first metric is shown at the top of the report, with a name for it there."""
+    fresh: bool = False
+    """Wants a target that has just been started."""
     latency: str = ""
     """What the latency histogram of this case is of; drawn as a distribution. Empty: not drawn."""
     deadline: float = 60.0

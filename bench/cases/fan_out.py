@@ -9,13 +9,15 @@ CASE = Case(
     question="Many watch one generation: what does a delivery cost, and how late is it?",
     load="fan_out",
     variants={
-        "1 → 1, SSE": {"clients": 1, "rate": 50},
-        "1 → 50, SSE": {"clients": 50, "rate": 20},
-        "1 → 500, SSE": {"clients": 500, "rate": 20},
+        "1 → 1, SSE": {"clients": 1, "rate": 50, "way": "sse"},
+        "1 → 50, SSE": {"clients": 50, "rate": 20, "way": "sse"},
+        "1 → 500, SSE": {"clients": 500, "rate": 20, "way": "sse"},
+        "1 → 500, WebSocket": {"clients": 500, "rate": 20, "way": "websocket"},
     },
     quick={"seconds": 2.5},
-    full={"seconds": 8.0},
+    full={"seconds": 5.0},
     quick_variants=("1 → 500, SSE",),
+    glance={"1 → 500, SSE": "fan-out, a delivery"},
     metrics=(
         Metric(
             key="cpu_us_per_chunk",
@@ -34,7 +36,7 @@ CASE = Case(
             better="higher",
         ),
     ),
-    needs="fan-out",
+    needs="",
     of_a_process=True,
     latency="chunk latency",
 )

@@ -16,8 +16,9 @@ CASE = Case(
         "50 streams": {"streams": 50, "chunks": 20, "gap": 50_000},
         "500 streams": {"streams": 500, "chunks": 16, "gap": 200_000},
     },
-    quick={"seconds": 2.5},
-    full={"seconds": 8.0},
+    quick={"seconds": 2.0},
+    full={"seconds": 5.0},
+    glance={"1 stream": "first chunk, added"},
     metrics=(
         milliseconds(
             "added_p50_ms", "added p50", f"{_WAIT}: median, less direct's.", minus_direct="p50_ms", chart=True

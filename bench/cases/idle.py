@@ -9,6 +9,7 @@ CASE = Case(
     variants={"streams": {}},
     quick={"streams": 300, "settle": 0.5},
     full={"streams": 1_000, "settle": 1.0},
+    glance={"streams": "idle stream"},
     metrics=(
         Metric(
             key="pss_kib",
@@ -26,4 +27,5 @@ CASE = Case(
         ),
     ),
     of_a_process=True,
+    fresh=True,
 )

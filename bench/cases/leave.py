@@ -9,8 +9,9 @@ CASE = Case(
     question="When a client leaves, how soon does the provider know, and stop?",
     load="leave",
     variants={"chunks flowing": {"gap": 20_000}, "upstream silent": {"gap": 0}},
-    quick={"clients": 60, "every": 0.02},
-    full={"clients": 300, "every": 0.02},
+    quick={"clients": 40, "every": 0.05},
+    full={"clients": 150, "every": 0.06},
+    glance={"chunks flowing": "leaving seen"},
     metrics=(
         milliseconds("p50_ms", "seen after, p50", f"{_TIME}: median of those it saw.", chart=True),
         milliseconds("p99_ms", "seen after, p99", f"{_TIME}: p99 of those it saw."),

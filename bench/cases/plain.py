@@ -8,7 +8,8 @@ CASE = Case(
     load="plain",
     variants={"16 connections": {"connections": 16}},
     quick={"warm": 0.7, "seconds": 2.5},
-    full={"warm": 2.0, "seconds": 8.0},
+    full={"warm": 1.5, "seconds": 5.0},
+    glance={"16 connections": "plain requests"},
     metrics=(
         Metric(
             key="requests_per_s",

@@ -12,6 +12,7 @@ from bench.client import Client, Pool, request_bytes
 from bench.loop import Loop, now_ns
 from bench.result import Result
 from bench.tally import Recorder, Tally
+from bench.watching import FanOut
 from bench.wire import Script
 
 _LATE_STARTS = 5_000_000
@@ -30,7 +31,8 @@ class Place:
     path: str = "/v1/chat/completions"
     model: str = "bench"
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    fan_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    fan_out: Mapping[str, Any] | None = None
+    """A `bench.watching.FanOut` as JSON."""
 
 
 class Run:
@@ -45,6 +47,11 @@ class Run:
         self.meter = Meter(place, self.result)
         self.deadline = now_ns() + int(deadline * 1e9)
         self._drives = 0
+
+    @property
+    def fan_out(self) -> FanOut:
+        assert self.place.fan_out is not None
+        return FanOut.from_json(self.place.fan_out)
 
     def soon(self) -> int:
         return now_ns() + _LATE_STARTS

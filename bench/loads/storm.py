@@ -15,13 +15,14 @@ _GATHER = 1_200_000_000
 _BEFORE = 1_000_000_000
 
 
-def storm(run: Run, *, clients: int, streams: int, rate: float, after: float) -> None:
+def storm(run: Run, *, clients: int, streams: int, rate: float, after: float, way: str) -> None:
     """`clients` on `streams` of `rate` chunks/s each are cut, and resume with Last-Event-ID at once."""
+    path = run.fan_out.ways[way].path
     length = (_GATHER + _BEFORE) / 1e9 + after
     paths = []
     for number in range(streams):
         script = Script(id=number + 1, n=int(length * rate), gap=int(1e6 / rate), first=int(_GATHER / 1000))
-        paths.append(create(run, script)["events"])
+        paths.append(path.format(id=create(run, script)))
     group = [Returning(run, paths[number % streams]) for number in range(clients)]
     start = run.soon()
     for number, client in enumerate(group):

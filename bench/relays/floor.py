@@ -8,12 +8,18 @@ two paths (`POST /v1/streams`, `GET /v1/streams/ID/events`) and copies the provi
 
 import argparse
 import json
+import re
 import socket
 from collections.abc import Callable
 
 from bench.chunks import HEAD, json_response
 from bench.loop import IN, OUT, Loop, sharpen_timers
+from bench.websocket import accept_value, server_frame
 
+_WEBSOCKET_KEY = re.compile(rb"\r\nsec-websocket-key: *([^\r]+)\r\n", re.IGNORECASE)
+_SWITCHING = (
+    b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: %b\r\n\r\n"
+)
 _READ = 65_536
 _BACKLOG = 262_144
 """Bytes one side may be behind before the other is no longer read."""
@@ -121,7 +127,7 @@ class Floor:
             identity = json.dumps({"id": str(len(self._broadcasts) - 1)}).encode()
             client.write(json_response(identity, b"201 Created"))
         elif data.startswith(b"GET /v1/streams/"):
-            self._broadcasts[int(data.split(b"/")[3])].join(client)
+            self._broadcasts[int(data.split(b"/")[3])].join(client, data)
         else:
             self._relay(client, data)
 
@@ -146,16 +152,23 @@ class Broadcast:
         self._said = bytearray()
         self._head_over = False
         self._clients: list[Side] = []
+        self._said_in_frames = bytearray()
+        self._websockets: list[Side] = []
         upstream = connect(self._heard, lambda: upstream.close())
         upstream.write(
             b"POST /v1/chat/completions HTTP/1.1\r\nhost: floor\r\ncontent-type: application/json\r\n"
             b"content-length: %d\r\n\r\n%b" % (len(body), body)
         )
 
-    def join(self, client: Side) -> None:
+    def join(self, client: Side, request: bytes) -> None:
         client._on_data = lambda data: None
-        client.write(HEAD + self._said)
-        self._clients.append(client)
+        key = _WEBSOCKET_KEY.search(request)
+        if key is None:
+            client.write(HEAD + self._said)
+            self._clients.append(client)
+        else:
+            client.write(_SWITCHING % accept_value(key[1]) + self._said_in_frames)
+            self._websockets.append(client)
 
     def _heard(self, data: bytes) -> None:
         if not self._head_over:
@@ -166,6 +179,10 @@ class Broadcast:
         self._said += data
         for client in self._clients:
             client.write(data)
+        frame = server_frame(data)
+        self._said_in_frames += frame
+        for client in self._websockets:
+            client.write(frame)
 
 
 def main() -> None:

@@ -12,7 +12,9 @@ _WIDTH = 520.0
 _ROW = 26.0
 _NAMES = 132.0
 _BROKEN = 4.0
-"""A bar of more than this times the median is cut, or the others could not be told apart."""
+"""A bar of more than this times the median is cut, or the others could not be told apart …"""
+_FEW = 4
+"""… unless there are no more bars than this."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +29,9 @@ class Series:
 def bars(label: str, unit: str, values: list[tuple[Series, float, tuple[float, float] | None]]) -> str:
     """Horizontal bars; (target, value, smallest and largest repeat)."""
     shown = [max(0.0, value) for _, value, _ in values]
-    limit = min(max(shown), _BROKEN * (statistics.median(shown) or max(shown))) or 1.0
+    limit = max(shown) or 1.0
+    if len(shown) > _FEW:
+        limit = min(limit, _BROKEN * statistics.median(shown) or limit)
     room = _WIDTH - _NAMES - 78
     parts = []
     for row, (series, value, spread) in enumerate(values):
@@ -72,7 +76,9 @@ def distribution(label: str, found: list[tuple[Series, Histogram]]) -> str:
             parts.append(svg.line(frame.left, up(share), frame.right, up(share)))
             parts.append(svg.text(frame.left - 8, up(share) + 4, name, anchor="end"))
     for series, histogram in sorted(found, key=lambda pair: pair[0].strong):
-        points = _thin([(across(value / 1e6), up(share)) for value, share in histogram.cumulative()])
+        points = [(across(value / 1e6), up(share)) for value, share in histogram.cumulative()]
+        inside = [point for point in points if point[1] > frame.top]
+        points = _thin(points[: len(inside) + 1])
         width = 3.0 if series.strong else 1.8
         parts.append(svg.path([(points[0][0], frame.bottom), *points], series.colour, width, series.name))
     return svg.drawing(_WIDTH, height, parts, f"distribution of {label}")

@@ -9,6 +9,7 @@ from bench.cases import Case, Metric
 from bench.report.charts import Series, bars, distribution, over_time
 from bench.report.colours import colours
 from bench.report.format import figure, ratio, sentence
+from bench.report.glance import glance
 from bench.report.terminal import base_of
 from bench.result import TOO_BUSY
 
@@ -25,6 +26,7 @@ def page(book: Book) -> str:
             "<title>Stream Gateway: benchmark</title>",
             f"<style>{_STYLE.read_text()}</style></head><body><main>",
             *_header(book),
+            *glance(book),
             *_cases(book),
             *_definitions(book),
             "</main></body></html>",
@@ -36,8 +38,9 @@ def _header(book: Book) -> Iterator[str]:
     settings, about = book.settings, book.machine
     yield "<header><h1>Stream Gateway: what it costs</h1>"
     yield (
-        f"<p class='lead'>Measured {escape(book.created)} on {escape(about['processor'])}, {escape(about['cores'])} cores, "
-        f"{escape(about['kernel'])}, {escape(about['python'])}. A {escape(settings['mode'])} run"
+        f"<p class='lead'>Measured {escape(book.created)} on {escape(about['processor'])}, "
+        f"{escape(about['cores'])} cores, {escape(about['kernel'])}, {escape(about['python'])}. "
+        f"A {escape(settings['mode'])} run"
         f"{_repeats(settings['repeats'])}; {escape(settings.get('placement', ''))}.</p>"
     )
     yield "<ul class='legend'>"
@@ -72,9 +75,9 @@ def _warnings(book: Book) -> Iterator[str]:
     others = sum(result.others for result in results) / len(results)
     stolen = sum(result.stolen for result in results) / len(results)
     if others > _NOISY:
-        yield f"Other processes took {others:.0%} of this machine meanwhile: latencies are higher than they need be."
+        yield f"Other processes took {others:.0%} of this machine meanwhile: latencies are the higher for it."
     if stolen > _NOISY:
-        yield f"The hypervisor gave {stolen:.0%} of this machine's time to others: latencies are higher than they need be."
+        yield f"The hypervisor gave {stolen:.0%} of this machine's time to others: latencies are the higher for it."
 
 
 def _cases(book: Book) -> Iterator[str]:
@@ -92,10 +95,10 @@ def _cases(book: Book) -> Iterator[str]:
 
 def _variant(book: Book, case: Case, variant: str) -> Iterator[str]:
     yield f"<article><h3>{escape(case.name)} <span>{escape(variant)}</span></h3>"
-    plots = [plot for metric in case.metrics if metric.chart and (plot := _bars(book, case, variant, metric))]
-    plots += [plot for plot in [_distribution(book, case, variant)] if plot]
-    if plots:
-        yield f"<div class='plots'>{''.join(plots)}</div>"
+    columns = ["".join(_bars(book, case, variant, metric) for metric in case.metrics if metric.chart)]
+    columns.append(_distribution(book, case, variant))
+    if any(columns):
+        yield "<div class='plots'>" + "".join(f"<div>{column}</div>" for column in columns if column) + "</div>"
     yield from _over_time(book, case, variant)
     yield from _table(book, case, variant)
     yield "</article>"
@@ -150,7 +153,8 @@ def _over_time(book: Book, case: Case, variant: str) -> Iterator[str]:
     panels = "".join(over_time(series, result.timeline, everyone, seconds) for series, result in runs)
     yield (
         f"<figure class='wide'><figcaption>{escape(case.latency)} over time, ms "
-        f"<span>line: p50, dashes: p99, each quarter of a second</span></figcaption><div class='panels'>{panels}</div></figure>"
+        "<span>line: p50, dashes: p99, of each quarter of a second</span></figcaption>"
+        f"<div class='panels'>{panels}</div></figure>"
     )
 
 
@@ -161,7 +165,8 @@ def _table(book: Book, case: Case, variant: str) -> Iterator[str]:
     against = [name for name in (base, gateway) if name]
     yield "<div class='scroll'><table><thead><tr><th>target</th>"
     for metric in case.metrics:
-        yield f"<th title='{escape(metric.definition, quote=True)}'>{escape(metric.label)}<small>{escape(metric.unit)}</small></th>"
+        hint = escape(metric.definition, quote=True)
+        yield f"<th title='{hint}'>{escape(metric.label)}<small>{escape(metric.unit)}</small></th>"
     for name in against:
         yield f"<th>{escape(main.label)}<small>÷ {escape(name)}</small></th>"
     yield "<th>target<small>CPU</small></th><th>upstream<small>CPU</small></th><th>load<small>CPU</small></th>"
@@ -216,6 +221,6 @@ def _definitions(book: Book) -> Iterator[str]:
     yield (
         "<dt>CPU of target, upstream and load</dt><dd>Share of one core in the window, the largest of the repeats. "
         f"Where the harness used more than {TOO_BUSY:.0%} of its core, a note says so.</dd>"
-        "<dt>failed</dt><dd>Every chunk carries its number. A run in which any was lost, came twice or out of order, or in "
-        "which a request broke, is marked.</dd></dl></section>"
+        "<dt>failed</dt><dd>Every chunk carries its number. A run in which any was lost, came twice or out of order, "
+        "or in which a request broke, is marked.</dd></dl></section>"
     )

@@ -40,7 +40,7 @@ class Log:
     def ticks(self) -> list[float]:
         """Powers of ten, with 2s and 5s between where there is room."""
         decades = math.log10(self.high / self.low)
-        steps = (1, 2, 5) if decades < 2.2 else (1,)
+        steps = (1, 2, 5) if decades < 2.6 else (1,)
         powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         every = [step * 10.0**power for power in powers for step in steps]
         return [tick for tick in every if self.low * 0.999 <= tick <= self.high * 1.001]

@@ -34,7 +34,8 @@ def _table(book: Book, case: Case, variant: str) -> Table:
             continue
         name = Text(target, style="bold green" if book.kinds[target] == "gateway" else "")
         if not cell.repeats:
-            table.add_row(name, *["–"] * len(case.metrics), "", Text(cell.reason, style="dim"))
+            why = "n/a" if cell.reason == "n/a" else "none, see below"
+            table.add_row(name, *["–"] * len(case.metrics), "", Text(why, style="dim"))
             continue
         values = [book.value(case, variant, target, metric) for metric in case.metrics]
         against = book.value(case, variant, base, main)
@@ -53,8 +54,9 @@ def _footnotes(book: Book, case: Case, variant: str) -> list[str]:
     lines = []
     for target in book.targets():
         cell = book.cells.get((case.name, variant, target))
-        if cell is None or not cell.repeats:
+        if cell is None:
             continue
-        said = [*cell.notes(), book.harness_limit(cell), cell.problem]
+        said = [cell.reason] if cell.reason not in ("", "n/a") else []
+        said += [*cell.notes(), book.harness_limit(cell), cell.problem]
         lines += [f"{target}: {sentence(text)}" for text in said if text]
     return lines

@@ -1,9 +1,9 @@
 """The table of targets, in the order of the report."""
 
-from bench.targets import own
+from bench.targets import own, peers
 from bench.targets.target import Site, Start, Target, Unavailable
 
-TARGETS: dict[str, Target] = {target.name: target for target in own.TARGETS}
+TARGETS: dict[str, Target] = {target.name: target for target in (*own.TARGETS, *peers.TARGETS)}
 
 QUICK = ("direct", "floor", "gateway")
 """Need nothing that is not there after `make`."""

@@ -6,8 +6,13 @@ from pathlib import Path
 
 from bench.relays.faulty import FAULTS
 from bench.targets.target import Say, Site, Start, Target, Unavailable
+from bench.watching import FanOut, Way
 
-_STREAMS = {"create": "/v1/streams", "events": "/v1/streams/{id}/events"}
+_STREAMS = FanOut("/v1/streams", {"sse": Way("/v1/streams/{id}/events")})
+_FLOOR_STREAMS = FanOut(
+    "/v1/streams",
+    {"sse": Way("/v1/streams/{id}/events"), "websocket": Way("/v1/streams/{id}/events", websocket=True)},
+)
 
 _GATEWAY_CONFIG = """\
 [server]
@@ -76,8 +81,7 @@ TARGETS = [
         kind="reference",
         install=_here,
         start=_module("bench.relays.floor"),
-        can=frozenset({"chat", "fan-out"}),
-        fan_out=_STREAMS,
+        fan_out=_FLOOR_STREAMS,
     ),
     Target(
         name="gateway",
@@ -85,7 +89,7 @@ TARGETS = [
         kind="gateway",
         install=_gateway_version,
         start=_start_gateway,
-        can=frozenset({"chat", "fan-out", "resume"}),
+        can=frozenset({"chat", "resume"}),
         fan_out=_STREAMS,
     ),
     *(

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from bench.watching import FanOut
+
 Say = Callable[[str], None]
 """Tells the user what takes so long."""
 
@@ -29,6 +31,8 @@ class Start:
 
     command: list[str]
     env: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    port_file: Path | None = None
+    """Where a target that picks its port itself tells it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,11 +47,12 @@ class Target:
     kind: str = "peer"
     """Or "reference" (direct, floor), "gateway", "faulty"."""
     can: frozenset[str] = frozenset({"chat"})
-    """Also "fan-out" and "resume"."""
+    """Also "resume": a watcher that comes back with Last-Event-ID gets what it missed."""
     path: str = "/v1/chat/completions"
     model: str = "bench"
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    fan_out: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """Paths to "create" a stream for many and to read its "events", `{id}` standing for its id."""
+    """Of every request; `{upstream}` stands for the upstream's port."""
+    fan_out: FanOut | None = None
+    """How it spreads one generation to many, if it does."""
     patience: float = 30.0
     """Seconds it may take to start."""

@@ -44,7 +44,7 @@ class ChunkWriter:
 
     def deltas(self) -> list[bytes]:
         """One item for each step: the same delta of every choice."""
-        steps = [
+        steps: list[Json] = [
             *({"reasoning_content": text} for text in self._script.reasoning),
             *({"content": text} for text in self._script.deltas if not self._script.tool_calls),
             *({"tool_calls": [fragment]} for fragment in _fragments(self._script)),

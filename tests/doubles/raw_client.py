@@ -162,6 +162,8 @@ class EventStream:
 
     def __init__(self, response: Response) -> None:
         self.response = response
+        self.last_id: str | None = None
+        """The id of the newest event that was handed out, as a browser would remember it."""
         self._reader = SseReader()
         self._waiting: deque[SseEvent] = deque()
 
@@ -178,11 +180,13 @@ class EventStream:
         while not self._waiting:
             if not await self._read(most):
                 return None
-        return self._waiting.popleft()
+        event = self._waiting.popleft()
+        self.last_id = event.id or self.last_id
+        return event
 
     async def take(self, count: int) -> list[SseEvent]:
         """The next `count` events, which have to come."""
-        events = []
+        events: list[SseEvent] = []
         for _ in range(count):
             event = await self.next()
             assert event is not None, f"the stream ended after {len(events)} of {count} events"

@@ -14,6 +14,7 @@ from tests.doubles.openai_script import Script, words
 from tests.doubles.openai_server import OpenAIServer
 from tests.doubles.raw_client import Response
 from tests.doubles.served_gateway import Serve, ServedGateway
+from tests.doubles.sse_reader import SseEvent
 from tests.doubles.waiting import until
 
 MALFORMED = [
@@ -166,6 +167,32 @@ async def test_older_than_retention_for_a_vendors_client(trimmed: tuple[ServedGa
         response = await ask(gateway, cursor.split(".")[0], cursor)
         assert response.status == 410
         assert (await error_of(response))["code"] == "cursor_expired"
+
+
+async def test_subscribing_while_the_log_is_trimmed(serve: Serve, upstream: OpenAIServer) -> None:
+    """Between the look at the cursor and the first event sent, what it points at may go: still no silence."""
+    gateway = await serve(streams={"retain_bytes": 4096})
+    upstream.scripts["m"] = Script(deltas=words(2000), gate=(gate := Gate()))
+    created = await gateway.create("m", lease="finish")
+    answers: list[list[SseEvent]] = []
+
+    async def subscribe() -> None:
+        events = (await gateway.subscribe(created["id"], last=created["cursor"])).events()
+        answers.append(await events.rest())
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(100):
+            nursery.start_soon(subscribe)
+            gate.release(20)
+            await trio.lowlevel.checkpoint()
+        gate.open()
+    assert len(answers) == 100
+    for answer in answers:
+        if types(answer)[0] == "notice":
+            assert_gap(answer[0].json, "retention")
+            assert "".join(words(2000)).endswith(native_text(answer))
+        else:
+            assert native_text(answer) == "".join(words(2000))
 
 
 async def test_without_a_cursor_a_trimmed_stream_says_so_too(trimmed: tuple[ServedGateway, str]) -> None:

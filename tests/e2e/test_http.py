@@ -194,10 +194,10 @@ async def test_query_strings_and_absolute_targets(gateway: ServedGateway) -> Non
 @pytest.mark.parametrize("model", ["demo", "demo-n12-gap0", "demo-n12-gap1-first20"])
 async def test_demo_says_the_same_streamed_or_not(gateway: ServedGateway, model: str) -> None:
     """Its text is a function of the request alone, however it is asked for and in whatever dialect."""
+    stream = (await gateway.create(model))["id"]
     streamed = openai_text(await (await gateway.chat(model)).events().rest())
     whole = await (await gateway.chat(model, stream=False)).json()
     assert whole["choices"][0]["message"]["content"] == streamed
-    stream = (await gateway.create(model))["id"]
     assert native_text(await (await gateway.subscribe(stream)).events().rest()) == streamed
     vendor = await gateway.subscribe(stream, dialect="openai_chat")
     assert openai_text(await vendor.events().rest()) == streamed

@@ -59,6 +59,19 @@ async def test_leaving_before_the_upstream_answers(upstream: OpenAIServer, gatew
     await gateway.idle()
 
 
+@pytest.mark.parametrize("how", ["aclose", "reset"])
+async def test_leaving_right_after_asking(upstream: OpenAIServer, gateway: ServedGateway, how: str) -> None:
+    """The request and the end of its connection may come together, before anybody looks at either."""
+    upstream.scripts["m"] = Script(head_gate=Gate())
+    for stream in (True, False):
+        for _ in range(20):
+            connection = await gateway.connect()
+            await connection.send(connection.render("POST", CHAT, payload=chat_body("m", stream=stream)))
+            await getattr(connection, how)()
+    await gateway.idle()
+    await upstream.all_left()
+
+
 async def test_the_stream_lives_while_one_is_left(upstream: OpenAIServer, gateway: ServedGateway) -> None:
     gate = Gate(5)
     upstream.scripts["m"] = script = Script(deltas=words(20), gate=gate)
@@ -140,7 +153,7 @@ async def test_a_client_that_never_reads_its_answer_can_leave(upstream: OpenAISe
 
 async def test_nobody_waits_for_a_gateway_that_stops(serve: Serve, upstream: OpenAIServer) -> None:
     """The whole gateway is cancelled under load: its clients and its upstream see ends, not silence."""
-    upstream.scripts["m"] = Script(deltas=words(20), gate=Gate(3))
+    upstream.scripts["m"] = lambda _: Script(deltas=words(20), gate=Gate(3))
     async with trio.open_nursery() as nursery:
         gateway = await serve(nursery=nursery)
         streams = [(await gateway.chat("m")).events() for _ in range(20)]

@@ -139,7 +139,7 @@ async def test_request_reaches_the_upstream_untouched(
     upstream: OpenAIServer, sdk: openai.AsyncOpenAI, stream: bool
 ) -> None:
     fields: Any = {"temperature": 0.25, "seed": 7, "metadata": {"a": "b"}, "stop": ["\n"], "top_logprobs": 2}
-    created = await sdk.chat.completions.create(
+    created: Any = await sdk.chat.completions.create(
         model="renamed", messages=IMAGE, stream=stream, extra_body={"vendor_option": {"deep": [1]}}, **fields
     )
     if stream:

@@ -15,6 +15,7 @@ from tests.doubles.gateway_client import (
     last_id,
     native_text,
     openai_text,
+    refused,
     types,
 )
 from tests.doubles.openai_script import Script, words
@@ -232,6 +233,23 @@ async def test_changing_the_dialect_keeps_the_text(upstream: OpenAIServer, gatew
         assert native_text(native[:k]) + openai_text(rest) == TEXT, k
         rest = await (await gateway.subscribe(stream, last=openai[k - 1].id)).events().rest()
         assert openai_text(openai[:k]) + native_text(rest) == TEXT, k
+
+
+@pytest.mark.parametrize("dialect", ["native", "openai_chat"])
+async def test_from_inside_an_event(upstream: OpenAIServer, gateway: ServedGateway, dialect: str) -> None:
+    """A cursor may lie between two characters of one delta."""
+    text_of = {"native": native_text, "openai_chat": openai_text}[dialect]
+    upstream.scripts["m"] = script = Script(deltas=("für ", "日本🎉語 ", "end"))
+    stream = (await gateway.create("m", lease="finish"))["id"]
+    whole = await (await gateway.subscribe(stream)).events().rest()
+    at = next(i for i, event in enumerate(whole) if event.json.get("text") == script.deltas[1])
+    for offset in range(1, len(script.deltas[1])):
+        cursor = f"{whole[at - 1].id}.{offset}"
+        rest = await (await gateway.subscribe(stream, last=cursor, dialect=dialect)).events().rest()
+        assert text_of(rest) == script.deltas[1][offset:] + script.deltas[2]
+    beyond = f"{whole[at - 1].id}.{len(script.deltas[1])}"
+    error = await refused(await gateway.subscribe(stream, last=beyond, dialect=dialect), 400)
+    assert error["code"] == "cursor_from_future"
 
 
 async def test_disconnect_is_not_cancel(upstream: OpenAIServer, gateway: ServedGateway) -> None:

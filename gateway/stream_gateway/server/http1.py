@@ -50,7 +50,7 @@ class Http1Connection:
         self.upgraded: Serve | None = None
         self._gone = False
         self._arrived = trio.Event()
-        self._room = trio.Event()
+        self._room: trio.Event | None = None
         self._scope: trio.CancelScope | None = None
 
     async def serve(self) -> None:
@@ -87,8 +87,13 @@ class Http1Connection:
         """Wait for bytes; h11 has used up what there was, as far as that was complete."""
         self._arrived = trio.Event()
         self._unread = 0
-        self._room.set()
+        self._make_room()
         await self._arrived.wait()
+
+    def _make_room(self) -> None:
+        """Let the reader go on."""
+        if self._room is not None:
+            self._room.set()
 
     def skip_body(self) -> bool:
         """Drop what has arrived of a body that nobody wants; True when that was all of it."""
@@ -118,7 +123,7 @@ class Http1Connection:
                 scope.cancel()  # it asked and left at once: nobody would read the answer
             await self._handler(exchange)
         self._scope = None
-        self._room.set()
+        self._make_room()
         if scope.cancelled_caught or not exchange.finished:
             return False
         if self.h11.our_state is h11.DONE and self.h11.their_state is h11.DONE:

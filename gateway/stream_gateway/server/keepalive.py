@@ -1,11 +1,10 @@
 """Keepalive on streamed bodies: whoever has been silent too long says that it is still there."""
 
-import contextlib
-from collections.abc import Iterator
+from functools import partial
 
 import trio
 
-from stream_gateway.server.reminders import Reminders
+from stream_gateway.server.reminders import Reminder, Reminders
 from stream_gateway.streams.follower import Follower
 
 
@@ -20,19 +19,14 @@ class Keepalive(Reminders):
         super().__init__()
         self.interval = interval
 
-    @contextlib.contextmanager
-    def watching(self, follower: Follower, began: float) -> Iterator[None]:
-        """Keep a follower alive; it has been silent since `began` (Trio's time)."""
+    def watching(self, follower: Follower, began: float) -> Reminder:
+        """Keep a follower alive in the context that this returns; silent since `began` (Trio's time)."""
         follower.last_write = began
+        return self.remind(began + self.interval, partial(self._look_at, follower))
 
-        def remind() -> float:
-            now = trio.current_time()
-            due = follower.last_write + self.interval
-            if due > now:
-                return due
+    def _look_at(self, follower: Follower) -> float:
+        now = trio.current_time()
+        if follower.last_write + self.interval <= now:
             follower.keep_alive()
-            # One that lags has not written: its client has enough to read, and is asked again soon.
-            return max(follower.last_write, now - self.interval / 2) + self.interval
-
-        with self.remind(began + self.interval, remind):
-            yield
+        # One that lags has not written: its client has enough to read, and is asked again soon.
+        return max(follower.last_write, now - self.interval / 2) + self.interval

@@ -1,34 +1,44 @@
 """Reminders: one task that calls many things back when they are due, without a task or a timer for each."""
 
-import contextlib
 import heapq
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import trio
+
+
+class Reminder:
+    """One callback of `Reminders`, until its context is left."""
+
+    __slots__ = ("callback",)
+
+    def __init__(self, callback: Callable[[], float]) -> None:
+        self.callback: Callable[[], float] | None = callback
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.callback = None  # the heap keeps the husk until it is due, and nothing that it held
 
 
 class Reminders:
     """Calls functions when they are due. A function returns when it wants to be called next, in Trio's time."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, list[Callable[[], float]]]] = []
+        self._heap: list[tuple[float, int, Reminder]] = []
         self._numbers = itertools.count()
         self._news = trio.Event()
 
-    @contextlib.contextmanager
-    def remind(self, due: float, callback: Callable[[], float]) -> Iterator[None]:
-        """Call back at `due`, and then whenever the callback says, until the context is left."""
-        entry = [callback]  # emptied on leaving, so that the heap keeps nothing of it in memory
-        self._push(due, entry)
-        try:
-            yield
-        finally:
-            entry.clear()
+    def remind(self, due: float, callback: Callable[[], float]) -> Reminder:
+        """Call back at `due`, and then whenever the callback says, until the context that this returns is left."""
+        reminder = Reminder(callback)
+        self._push(due, reminder)
+        return reminder
 
-    def _push(self, due: float, entry: list[Callable[[], float]]) -> None:
-        heapq.heappush(self._heap, (due, next(self._numbers), entry))
-        if self._heap[0][2] is entry:
+    def _push(self, due: float, reminder: Reminder) -> None:
+        heapq.heappush(self._heap, (due, next(self._numbers), reminder))
+        if self._heap[0][2] is reminder:
             self._news.set()
 
     async def run(self) -> None:
@@ -40,6 +50,6 @@ class Reminders:
                 await self._news.wait()
             now = trio.current_time()
             while self._heap and self._heap[0][0] <= now:
-                entry = heapq.heappop(self._heap)[2]
-                if entry:
-                    self._push(entry[0](), entry)
+                reminder = heapq.heappop(self._heap)[2]
+                if reminder.callback is not None:
+                    self._push(reminder.callback(), reminder)

@@ -94,7 +94,7 @@ class Stream:
         self._subscriptions: dict[Follower, None] = {}
         self._live: dict[Follower, None] = {}
         self._rendered: dict[tuple[Renderer, Framing, int], bytes] = {}
-        self._unstalled = trio.Event()
+        self._unstalled: trio.Event | None = None
 
     @property
     def id(self) -> str:
@@ -249,23 +249,24 @@ class Stream:
         self._unstalled = trio.Event()
         if self.valve is not None:
             self.valve.pause()
-        self._registry.start_soon(self._release_laggards)
+        self._registry.start_soon(self._release_laggards, self._unstalled)
 
     def _resume(self) -> None:
         self.paused = False
-        self._unstalled.set()
+        if self._unstalled is not None:
+            self._unstalled.set()
         if self.valve is not None:
             self.valve.resume()
 
     async def flowing(self) -> None:
         """Wait until the log has room."""
-        while self.paused:
+        while self.paused and self._unstalled is not None:
             await self._unstalled.wait()
 
-    async def _release_laggards(self) -> None:
+    async def _release_laggards(self, unstalled: trio.Event) -> None:
         """After `stall_timeout` the stream is worth more than those who hold it up."""
         with trio.move_on_after(self._settings.stall_timeout):
-            await self._unstalled.wait()
+            await unstalled.wait()
             return
         surplus = self.log.surplus(self._settings.retain_bytes)
         for subscription in list(self._subscriptions):

@@ -26,6 +26,10 @@ MAX_HEAD: Final = 65_536
 """Bytes of a response's head: a provider that sends more is broken, not generous."""
 
 
+_SPENT: Final = h11.Connection(h11.CLIENT)
+"""Stands where no h11 is needed: an idle stream should not keep 2 KiB of one."""
+
+
 class Http1Connection:
     """Serves one request at a time. Reading happens in the pump's task, everything else in the caller's.
 
@@ -92,6 +96,10 @@ class Http1Connection:
         elif exchange.complete and self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
             self._h11.start_next_cycle()
             self.idle = True
+
+    def drop_h11(self) -> None:
+        """The rest of the reply is read without h11; the next request gets a new one."""
+        self._h11 = _SPENT
 
     def close(self) -> None:
         """Close the socket; whoever waits for a response learns that it was cut off."""
@@ -285,6 +293,7 @@ class _Exchange:
                 if self._head(event) and (b"transfer-encoding", b"chunked") in event.headers:
                     # From here on it is chunk after chunk, for which h11 is too good.
                     self._chunks = ChunkedDecoder()
+                    self._connection.drop_h11()
                     if rest := connection.trailing_data[0]:
                         self._take_chunks(self._chunks, rest)
                     return

@@ -130,13 +130,13 @@ def events(request: ChatRequest, how: Steering) -> Iterator[Event]:
             count += 1
     for choice in range(request.choices):
         yield ChoiceFinished("stop", choice)
-    yield Usage(sum(len(str(message.get("content", "")).split()) for message in request.messages), count)
+    yield Usage(sum(len(str(message.get("content", "")).split()) for message in request.messages()), count)
     yield StreamFinished("stop")
 
 
 def _words(request: ChatRequest, choice: int, deltas: int | None) -> Iterator[str]:
     """Words with their spaces: the opening and four sentences, or exactly `deltas` words."""
-    seed = hashlib.sha256(msgspec.json.encode([request.messages, choice])).digest()
+    seed = hashlib.sha256(msgspec.json.encode([request.messages(), choice])).digest()
     chance = random.Random(seed)
     sentences = list(_SENTENCES)
     chance.shuffle(sentences)

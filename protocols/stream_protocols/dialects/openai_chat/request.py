@@ -33,6 +33,10 @@ class _Fields(msgspec.Struct):
     lease: float | Literal["finish"] | None = None
 
 
+class _Messages(msgspec.Struct):
+    messages: list[dict[str, Any]]
+
+
 class ChatRequest(msgspec.Struct, frozen=True):
     """What a client asks a model.
 
@@ -40,12 +44,15 @@ class ChatRequest(msgspec.Struct, frozen=True):
     """
 
     model: str
-    messages: list[dict[str, Any]]
     stream: bool
     choices: int
     include_usage: bool
     lease: Lease | None
     body: bytes
+
+    def messages(self) -> list[dict[str, Any]]:
+        """The messages. Read again from the body, so that a running stream need not keep them."""
+        return msgspec.json.decode(self.body, type=_Messages).messages
 
     def upstream_body(self, *, model: str, stream: bool, include_usage: bool = False) -> bytes:
         """The client's JSON for a provider: order and unknown fields as they came.
@@ -130,7 +137,6 @@ def _checked(fields: _Fields, body: bytes) -> ChatRequest:
     options = fields.stream_options
     return ChatRequest(
         model=fields.model,
-        messages=fields.messages,
         stream=bool(fields.stream),
         choices=choices,
         include_usage=bool(options and options.include_usage),

@@ -1,0 +1,205 @@
+"""The registry: streams are found until they are forgotten, and memory has a limit."""
+
+import pytest
+import trio
+
+from stream_gateway.streams.registry import RETRY_AFTER
+from stream_gateway.streams.stream import Stream
+from stream_protocols.errors import Overloaded, UnknownStream
+from stream_protocols.events import Record, StreamFinished
+from stream_protocols.lifecycle import State
+from tests.gateway.streams.conftest import MakeRig
+from tests.gateway.streams.rig import Rig, settle, sized, texts
+
+pytestmark = pytest.mark.deadline(10_000)
+
+Clock = trio.testing.MockClock
+FINISHED: list[Record] = [(StreamFinished("stop"), None)]
+
+
+def known(rig: Rig, stream: Stream) -> bool:
+    try:
+        return rig.registry.get(stream.id) is stream
+    except UnknownStream:
+        return False
+
+
+def ended(rig: Rig, size: int = 1000) -> Stream:
+    """A stream that has ended; what it said counts for `size` bytes."""
+    stream = rig.stream()
+    stream.extend([*sized(size), *FINISHED])
+    return stream
+
+
+async def test_a_stream_has_a_name_of_its_own_that_can_stand_in_urls(rig: Rig) -> None:
+    streams = [rig.stream() for _ in range(100)]
+    assert len({stream.id for stream in streams}) == 100
+    assert len({stream.log.epoch for stream in streams}) == 100
+    for stream in streams:
+        assert rig.registry.get(stream.id) is stream
+        assert stream.id.replace("-", "").replace("_", "").isalnum()
+
+
+@pytest.mark.parametrize("name", ["", "nothing", "x" * 10_000, "../../etc", "\0"])
+async def test_an_unknown_stream_is_a_clear_error(rig: Rig, name: str) -> None:
+    with pytest.raises(UnknownStream) as caught:
+        rig.registry.get(name)
+    assert len(caught.value.message) < 200
+
+
+async def test_what_it_counts(rig: Rig) -> None:
+    registry = rig.registry
+    assert (registry.known, registry.running, registry.subscriptions) == (0, 0, 0)
+    one, two = rig.stream(), rig.stream()
+    reader = await rig.reader(one)
+    assert (registry.known, registry.running, registry.subscriptions) == (2, 2, 1)
+    two.extend(FINISHED)
+    assert (registry.known, registry.running) == (2, 1)
+    reader.scope.cancel()
+    await reader.left.wait()
+    assert registry.subscriptions == 0
+
+
+async def test_nothing_runs_before_the_registry_does(nursery: trio.Nursery, rig: Rig) -> None:
+    idle = Rig(nursery, rig.settings, 1000)
+    with pytest.raises(RuntimeError, match="not running"):
+        idle.registry.start_soon(trio.sleep, 0)
+
+
+# Retention
+
+
+async def test_an_ended_stream_is_kept_for_a_while(rig: Rig, autojump_clock: Clock) -> None:
+    stream = ended(rig)
+    await trio.sleep(rig.settings.retain_for - 0.1)
+    assert known(rig, stream)
+    await trio.sleep(0.2)
+    assert not known(rig, stream)
+    assert rig.engine.used == 0
+    assert (rig.registry.known, rig.registry.running) == (0, 0)
+
+
+async def test_each_stream_has_its_own_time(rig: Rig, autojump_clock: Clock) -> None:
+    streams = []
+    for _ in range(5):
+        streams.append(ended(rig))
+        await trio.sleep(100)
+    assert all(known(rig, stream) for stream in streams)
+    for number in range(5):
+        await trio.sleep(100 if number else 101)
+        assert [known(rig, stream) for stream in streams] == [False] * (number + 1) + [True] * (4 - number)
+
+
+async def test_a_running_stream_is_not_forgotten(rig: Rig, autojump_clock: Clock) -> None:
+    stream = rig.stream()
+    await trio.sleep(5 * rig.settings.retain_for)
+    assert known(rig, stream)
+    stream.extend(FINISHED)
+    await trio.sleep(rig.settings.retain_for + 1)
+    assert not known(rig, stream)
+
+
+async def test_a_stream_that_is_being_read_is_kept_on(rig: Rig, autojump_clock: Clock) -> None:
+    stream = ended(rig)
+    reader = await rig.reader(stream, room=3)
+    await trio.sleep(2.5 * rig.settings.retain_for)
+    assert known(rig, stream)
+    reader.outlet.allow(float("inf"))
+    await reader.left.wait()
+    assert len(reader.texts()) == 1
+    await trio.sleep(rig.settings.retain_for)
+    assert not known(rig, stream)
+
+
+async def test_whoever_reads_on_while_it_is_forgotten_gets_the_rest(rig: Rig) -> None:
+    stream = ended(rig)
+    found = rig.registry.get(stream.id)
+    rig.registry._forget(stream)  # between finding a stream and attaching to it there may be a wait
+    reader = await rig.reader(found)
+    assert reader.outcome is None
+    assert len(reader.texts()) == 1
+    assert rig.engine.used == 0
+
+
+# The budget
+
+
+async def test_the_bytes_of_all_streams_are_counted(rig: Rig) -> None:
+    one, two = rig.stream(), rig.stream()
+    one.extend(texts("a"))
+    two.extend(sized(5000, 3))
+    assert rig.engine.used == one.log.size + two.log.size
+
+
+async def test_ended_streams_make_room_oldest_first(make_rig: MakeRig) -> None:
+    rig = await make_rig(budget=10_000)
+    old = [ended(rig, 2000) for _ in range(4)]
+    running = rig.stream()
+    assert all(known(rig, stream) for stream in old)
+    running.extend(sized(2000))
+    assert [known(rig, stream) for stream in old] == [False, True, True, True]
+    assert rig.engine.used < 10_000
+    running.extend(sized(2000))
+    assert [known(rig, stream) for stream in old] == [False, False, True, True]
+    assert rig.engine.used == sum(stream.log.size for stream in (*old[2:], running))
+
+
+async def test_ended_streams_that_are_being_read_are_spared(make_rig: MakeRig) -> None:
+    rig = await make_rig(budget=10_000)
+    read, unread = ended(rig, 3000), ended(rig, 3000)
+    reader = await rig.reader(read, room=3)
+    rig.stream().extend(sized(5000))
+    assert known(rig, read)
+    assert not known(rig, unread)
+    reader.outlet.allow(float("inf"))
+    await reader.left.wait()
+    assert len(reader.texts()) == 1
+
+
+async def test_running_streams_that_use_it_up_are_untouched_and_new_ones_refused(make_rig: MakeRig) -> None:
+    rig = await make_rig(budget=10_000)
+    stream = rig.stream()
+    reader = await rig.reader(stream)
+    for _ in range(4):
+        stream.extend(sized(4000))
+    assert stream.state is State.RUNNING
+    assert len(reader.texts()) == 4
+    with pytest.raises(Overloaded) as caught:
+        rig.stream()
+    assert caught.value.status == 503
+    assert caught.value.retry_after == RETRY_AFTER
+    assert rig.registry.known == 1
+    # As soon as the stream has ended, and nobody reads it, a new one may take its place.
+    stream.extend(FINISHED)
+    await reader.left.wait()
+    rig.stream()
+    assert not known(rig, stream)
+
+
+async def test_a_budget_used_up_by_what_is_being_read(make_rig: MakeRig) -> None:
+    rig = await make_rig(budget=5000)
+    read = ended(rig, 6000)
+    reader = await rig.reader(read, room=3)
+    with pytest.raises(Overloaded):
+        rig.stream()
+    reader.scope.cancel()
+    await settle()
+    rig.stream()
+    assert not known(rig, read)
+
+
+async def test_forgotten_for_room_before_its_time(make_rig: MakeRig, autojump_clock: Clock) -> None:
+    rig = await make_rig(budget=5000, retain_for=10)
+    early, late = ended(rig, 3000), ended(rig, 3000)
+    assert [known(rig, stream) for stream in (early, late)] == [False, True]
+    await trio.sleep(11)
+    assert not known(rig, late)
+    assert rig.engine.used == 0
+
+
+async def test_trimming_gives_bytes_back(make_rig: MakeRig) -> None:
+    rig = await make_rig(retain_bytes=3000)
+    stream = rig.stream()
+    for _ in range(100):
+        stream.extend(sized(500))
+        assert rig.engine.used == stream.log.size <= 3000

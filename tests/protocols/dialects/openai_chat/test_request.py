@@ -1,0 +1,208 @@
+"""Chat requests: what the gateway acts on is checked and named, and everything else goes through as it came."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_protocols.dialects.openai_chat import ChatRequest, parse_request
+from stream_protocols.dialects.openai_chat.request import MAX_CHOICES, MAX_LEASE, check_lease
+from stream_protocols.errors import InvalidField, InvalidJson
+
+MESSAGES = [{"role": "user", "content": "Hi"}]
+
+
+def body(**fields: Any) -> bytes:
+    return json.dumps({"model": "demo", "messages": MESSAGES, **fields}).encode()
+
+
+def without(name: str) -> bytes:
+    fields = {"model": "demo", "messages": MESSAGES}
+    del fields[name]
+    return json.dumps(fields).encode()
+
+
+def test_the_least_that_a_request_must_say() -> None:
+    request = parse_request(body())
+    assert request == ChatRequest("demo", False, 1, False, None, body())
+
+
+def test_all_that_the_gateway_acts_on() -> None:
+    text = body(stream=True, n=3, stream_options={"include_usage": True, "other": 1}, lease=2.5)
+    assert parse_request(text) == ChatRequest("demo", True, 3, True, 2.5, text)
+
+
+def test_null_is_the_same_as_not_said() -> None:
+    names = ("stream", "n", "temperature", "top_p", "max_tokens", "max_completion_tokens", "tools", "lease")
+    request = parse_request(body(**dict.fromkeys(names), stream_options=None))
+    assert (request.stream, request.choices, request.include_usage, request.lease) == (False, 1, False, None)
+
+
+def test_content_in_parts_is_nobodys_business() -> None:
+    parts = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}, {"type": "text", "text": "?"}]
+    assert parse_request(body(messages=[{"role": "user", "content": parts}])).messages()[0]["content"] == parts
+
+
+@pytest.mark.parametrize("lease", [0, 0.0, 1, 86_400, "finish"])
+def test_leases(lease: float | str) -> None:
+    assert parse_request(body(lease=lease)).lease == lease
+
+
+# Bad requests: the message names the field
+
+
+@pytest.mark.parametrize(
+    ("text", "param"),
+    [
+        (without("model"), "model"),
+        (without("messages"), "messages"),
+        (body(model=5), "model"),
+        (body(model=None), "model"),
+        (body(model=""), "model"),
+        (body(messages="Hi"), "messages"),
+        (body(messages={}), "messages"),
+        (body(messages=[]), "messages"),
+        (body(messages=["Hi"]), "messages[0]"),
+        (body(messages=[{"content": "Hi"}]), "messages[0].role"),
+        (body(messages=[*MESSAGES, {"role": None}]), "messages[1].role"),
+        (body(stream="yes"), "stream"),
+        (body(stream=1), "stream"),
+        (body(n=0), "n"),
+        (body(n=-1), "n"),
+        (body(n=MAX_CHOICES + 1), "n"),
+        (body(n="2"), "n"),
+        (body(n=1.5), "n"),
+        (body(temperature="hot"), "temperature"),
+        (body(top_p=[]), "top_p"),
+        (body(max_tokens="many"), "max_tokens"),
+        (body(max_completion_tokens={}), "max_completion_tokens"),
+        (body(tools={}), "tools"),
+        (body(tools=["f"]), "tools[0]"),
+        (body(stream_options=True), "stream_options"),
+        (body(stream_options={"include_usage": "yes"}), "stream_options.include_usage"),
+        (body(lease="forever"), "lease"),
+        (body(lease=-1), "lease"),
+        (body(lease=MAX_LEASE + 1), "lease"),
+        (body(lease=True), "lease"),
+        (body(lease={}), "lease"),
+    ],
+    ids=lambda value: value.decode()[-40:] if isinstance(value, bytes) else value,
+)
+def test_a_bad_field_is_named(text: bytes, param: str) -> None:
+    with pytest.raises(InvalidField) as caught:
+        parse_request(text)
+    assert caught.value.param == param
+    assert f"`{param}`" in caught.value.message
+    assert caught.value.message.endswith(".")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'"demo"',
+        b"model=demo",
+        body() + b"x",
+        body()[:-1],
+        b"\xef\xbb\xbf" + body(),
+        b'{"model":5,"messages":[',
+        b'{"model":"demo","messages":[{"role":"\\ud800"}]}',
+        b'{"model":"demo","messages":' + b"[" * 200_000,
+        b'{"model":"demo","x":' + b'{"a":' * 200_000,
+    ],
+    ids=lambda text: text[:28],
+)
+def test_what_is_no_json_object(text: bytes) -> None:
+    with pytest.raises(InvalidJson):
+        parse_request(text)
+
+
+def test_what_is_no_utf8_names_the_place() -> None:
+    with pytest.raises(InvalidJson, match="byte 10"):
+        parse_request(b'{"model":"\xff"}')
+    with pytest.raises(InvalidJson, match="UTF-8"):
+        parse_request(body(x="?").replace(b"?", b"\xed\xa0\x80"))  # a surrogate, written as if it were a character
+
+
+@pytest.mark.parametrize("lease", [float("nan"), float("inf"), -0.1, MAX_LEASE + 0.1])
+def test_a_lease_out_of_its_limits(lease: float) -> None:
+    with pytest.raises(InvalidField, match="lease"):
+        check_lease(lease)
+
+
+@given(st.binary(max_size=40) | st.text(max_size=40).map(str.encode))
+def test_any_bytes_are_a_request_or_a_clear_error(text: bytes) -> None:
+    with pytest.raises((InvalidField, InvalidJson)):
+        parse_request(text)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+known = st.sampled_from(["model", "messages", "stream", "n", "tools", "stream_options", "lease", "temperature"])
+
+
+@given(st.dictionaries(known, values))
+def test_any_values_are_a_request_or_a_clear_error(fields: dict[str, Any]) -> None:
+    text = body(**fields)
+    try:
+        blamed = parse_request(text).model
+    except InvalidField as error:
+        blamed = re.split(r"[.\[]", error.param or "")[0]
+    assert blamed in [fields.get("model", "demo"), *fields]
+
+
+# What a provider gets
+
+
+def sent(text: bytes, **options: Any) -> list[tuple[str, Any]]:
+    options = {"model": "up", "stream": True, **options}
+    return list(json.loads(parse_request(text).upstream_body(**options)).items())
+
+
+def test_order_and_unknown_fields_stay_and_the_lease_goes() -> None:
+    text = (
+        b'{"zeta":{"b":1,"a":[ ]},"messages":[{"role":"user"}],"lease":5,"alpha":null,'
+        b'"model":"demo","n":2,"stream":true}'
+    )
+    assert sent(text) == [
+        ("zeta", {"b": 1, "a": []}),
+        ("messages", [{"role": "user"}]),
+        ("alpha", None),
+        ("model", "up"),
+        ("n", 2),
+        ("stream", True),
+    ]
+
+
+def test_values_go_as_they_were_written() -> None:
+    value = b'{"pi":3.14000,"big":123456789012345678901234567890,"text":"\\u00e9\\/"}'
+    text = b'{"model":"demo","messages":[{"role":"user"}],"x":%b}' % value
+    assert value in parse_request(text).upstream_body(model="up", stream=False)
+
+
+def test_streaming_is_what_the_gateway_asks_for_not_what_the_client_did() -> None:
+    assert ("stream", True) in sent(body())
+    fields = dict(sent(body(stream=True, stream_options={"include_usage": True}), stream=False))
+    assert "stream" not in fields
+    assert "stream_options" not in fields
+
+
+def test_the_clients_own_stream_options_stay() -> None:
+    options = {"include_usage": False, "other": 1}
+    assert ("stream_options", options) in sent(body(stream_options=options))
+    assert "stream_options" not in dict(sent(body()))
+
+
+def test_usage_can_be_asked_for_although_the_client_did_not() -> None:
+    assert ("stream_options", {"include_usage": True}) in sent(body(), include_usage=True)
+    options = {"include_usage": True, "other": 1}
+    assert ("stream_options", options) in sent(body(stream_options=options), include_usage=True)

@@ -1,0 +1,35 @@
+"""Framings: what they add can be taken off again, by somebody else's parser."""
+
+import h11
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_protocols.framing import chunked, identity
+
+
+def read_chunked(wire: bytes) -> bytes:
+    """The body that h11 finds in a chunked response."""
+    connection = h11.Connection(h11.CLIENT)
+    connection.send(h11.Request(method="GET", target="/", headers=[("Host", "x")]))
+    connection.send(h11.EndOfMessage())
+    connection.receive_data(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + wire + b"0\r\n\r\n")
+    body = b""
+    while type(event := connection.next_event()) is not h11.EndOfMessage:
+        if isinstance(event, h11.Data):
+            body += event.data
+    return body
+
+
+@given(st.lists(st.binary(min_size=1, max_size=400), max_size=10))
+def test_chunks_are_what_another_parser_takes_for_the_body(pieces: list[bytes]) -> None:
+    assert read_chunked(b"".join(map(chunked, pieces))) == b"".join(pieces)
+
+
+@pytest.mark.parametrize(("size", "head"), [(1, b"1"), (10, b"a"), (255, b"ff"), (65_536, b"10000")])
+def test_the_length_is_hexadecimal(size: int, head: bytes) -> None:
+    assert chunked(b"x" * size) == head + b"\r\n" + b"x" * size + b"\r\n"
+
+
+def test_identity_adds_nothing() -> None:
+    assert identity(b"data: a\n\n") == b"data: a\n\n"
