@@ -66,6 +66,8 @@ def _repeats(count: int) -> str:
 
 def _warnings(book: Book) -> Iterator[str]:
     """What makes the whole run doubtful."""
+    if book.settings.get("interrupted"):
+        yield "This run was interrupted: what is not shown was not measured."
     results = [result for cell in book.cells.values() for result in cell.repeats]
     if not results:
         return

@@ -2,7 +2,6 @@
 
 import gc
 import signal
-import sys
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -44,8 +43,7 @@ def serve(
         _fail(str(error))
     except OSError as error:
         _fail(f"cannot listen on {settings.server.host}:{settings.server.port}: {error.strerror or error}.")
-    if sys.stderr.isatty():
-        _say_what_to_try(gateway)
+    _say_what_to_try(gateway)
     trio.run(_serve, gateway)
 
 
@@ -92,8 +90,9 @@ async def _serve(gateway: Gateway) -> None:
 
 
 def _say_what_to_try(gateway: Gateway) -> None:
+    """One line for people, on standard output; the log is on standard error."""
     body = """'{"model":"demo","stream":true,"messages":[{"role":"user","content":"Hi"}]}'"""
-    typer.echo(f"Try:  curl -N http://{gateway.host}:{gateway.port}/v1/chat/completions -d {body}", err=True)
+    typer.echo(f"Try:  curl -N http://{gateway.host}:{gateway.port}/v1/chat/completions -d {body}")
 
 
 def _fail(message: str) -> None:

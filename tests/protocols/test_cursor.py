@@ -35,9 +35,7 @@ def test_text_form() -> None:
 
 
 @given(names, names, numbers, numbers)
-def test_round_trip_within_the_alphabet_and_the_length(
-    stream: str, epoch: str, seq: int, offset: int
-) -> None:
+def test_round_trip_within_the_alphabet_and_the_length(stream: str, epoch: str, seq: int, offset: int) -> None:
     check_names(stream, epoch)
     text = format_cursor(stream, epoch, seq, offset)
     assert parse_cursor(text) == at(seq, offset, stream=stream, epoch=epoch)

@@ -181,9 +181,7 @@ def test_every_truncation_of_an_event_is_seen() -> None:
         assert decoder.close() is not None, whole[:size]
 
 
-@pytest.mark.parametrize(
-    "tail", [b"", b"\n", b"\r\n\r\n", b":", b": ping", KEEPALIVE, KEEPALIVE * 3, b": ping\n\n"]
-)
+@pytest.mark.parametrize("tail", [b"", b"\n", b"\r\n\r\n", b":", b": ping", KEEPALIVE, KEEPALIVE * 3, b": ping\n\n"])
 def test_a_clean_end(tail: bytes) -> None:
     decoder = SseDecoder()
     decoder.feed(b"data: a\n\n" + tail)
@@ -223,9 +221,7 @@ def _until_error(pieces: list[bytes], limit: int) -> tuple[list[SseEvent], bool]
 
 
 @given(streams, st.lists(st.integers(0, 1000), max_size=8), st.integers(1, 30))
-def test_the_limit_falls_at_the_same_place_in_any_pieces(
-    stream: bytes, places: list[int], limit: int
-) -> None:
+def test_the_limit_falls_at_the_same_place_in_any_pieces(stream: bytes, places: list[int], limit: int) -> None:
     assert _until_error(cut(stream, places), limit) == _until_error([stream], limit)
 
 
@@ -305,13 +301,10 @@ encodable = st.tuples(
 
 @given(st.lists(encodable), st.lists(st.integers(0, 10_000), max_size=8))
 def test_what_is_encoded_is_decoded(items: list[tuple[str, str, str, int | None]], places: list[int]) -> None:
-    wire = KEEPALIVE.join(
-        encode_event(data, id=id, event=event, retry=retry) for data, id, event, retry in items
-    )
+    wire = KEEPALIVE.join(encode_event(data, id=id, event=event, retry=retry) for data, id, event, retry in items)
     decoder = SseDecoder()
     events = [event for piece in cut(wire, places) for event in decoder.feed(piece)]
     assert events == [
-        SseEvent(re.sub("\r\n|\r", "\n", data).encode(), event or None, id, retry)
-        for data, id, event, retry in items
+        SseEvent(re.sub("\r\n|\r", "\n", data).encode(), event or None, id, retry) for data, id, event, retry in items
     ]
     assert decoder.close() is None

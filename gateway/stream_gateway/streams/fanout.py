@@ -26,6 +26,7 @@ class FanOut:
                     behind = stream.behind()
                     for subscription in behind[:FANOUT_SLICE]:
                         subscription.push()
+                    stream.moved()  # a full log may have waited for them
                     if len(behind) <= FANOUT_SLICE:
                         del self._streams[stream]
                     await trio.lowlevel.checkpoint()
