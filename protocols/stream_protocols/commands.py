@@ -66,10 +66,13 @@ class _Message(msgspec.Struct, frozen=True, tag_field="type"):
     pass
 
 
-class Created(_Message, frozen=True, tag="stream.created"):
+class Created(_Message, frozen=True, tag="stream.created", omit_defaults=True):
+    """`gap`, when there is one: a create by key found a stream whose beginning is no longer kept."""
+
     ref: Ref
     stream: str
     cursor: str
+    gap: Gap | None = None
 
 
 class Subscribed(_Message, frozen=True, tag="stream.subscribed"):

@@ -154,12 +154,19 @@ class Inflater:
         if self._inflate is None:
             self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
             self._left = self._max_bytes
-        # One byte over the bound is asked for: it is how going over it is noticed.
-        plain = self._inflate.decompress(data, self._left + 1)
-        self._left -= len(plain)
-        if self._left < 0 or self._inflate.unconsumed_tail:
-            raise TooLarge
-        return plain
+        parts = []
+        while True:
+            # One byte over the bound is asked for: it is how going over it is noticed.
+            plain = self._inflate.decompress(data, self._left + 1)
+            self._left -= len(plain)
+            if self._left < 0 or self._inflate.unconsumed_tail:
+                raise TooLarge
+            parts.append(plain)
+            if not self._inflate.eof:
+                return b"".join(parts)
+            # The block was marked as the last one, and yet more may follow (RFC 7692 §7.2.3.4).
+            data = self._inflate.unused_data
+            self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
 
     def finish(self) -> bytes:
         """The rest of the message; the next one begins anew."""

@@ -23,17 +23,17 @@ def chat_body(model: str, **fields: Any) -> dict[str, Any]:
     return {"model": model, "messages": MESSAGES, "stream": True, **fields}
 
 
-def native_text(events: list[SseEvent]) -> str:
-    """The text that native events carry, joined."""
-    payloads = [event.json for event in events]
-    return "".join(payload["text"] for payload in payloads if payload["type"] == "text.delta")
+def native_text(events: list[SseEvent], choice: int = 0) -> str:
+    """The text of one choice that native events carry, joined."""
+    deltas = [event.json for event in events if event.json["type"] == "text.delta"]
+    return "".join(delta["text"] for delta in deltas if delta.get("choice", 0) == choice)
 
 
-def openai_text(events: list[SseEvent]) -> str:
-    """The text of choice 0 that chat completion chunks carry, joined."""
+def openai_text(events: list[SseEvent], choice: int = 0) -> str:
+    """The text of one choice that chat completion chunks carry, joined."""
     chunks = [event.json for event in events if event.data != "[DONE]"]
-    choices = [choice for chunk in chunks for choice in chunk.get("choices", ()) if choice["index"] == 0]
-    return "".join(choice["delta"].get("content") or "" for choice in choices)
+    parts = [part for chunk in chunks for part in chunk.get("choices", ()) if part["index"] == choice]
+    return "".join(part["delta"].get("content") or "" for part in parts)
 
 
 def types(events: list[SseEvent]) -> list[str]:

@@ -39,8 +39,7 @@ class ChunkWriter:
         """The chunk that a vendor may send first, and the role of each choice."""
         prelude = self._script.extras.prelude
         first = sse(self._chunk([], **prelude)) if prelude is not None else b""
-        delta = {"role": "assistant", "content": "", "refusal": None}
-        return first + b"".join(self._delta(index, delta) for index in range(self._choices))
+        return first + self._deltas([{"role": "assistant", "content": "", "refusal": None}] * self._choices)
 
     def deltas(self) -> list[bytes]:
         """One item for each step: the same delta of every choice."""
@@ -49,15 +48,13 @@ class ChunkWriter:
             *({"content": text} for text in self._script.deltas if not self._script.tool_calls),
             *({"tool_calls": [fragment]} for fragment in _fragments(self._script)),
         ]
-        return [b"".join(self._delta(i, _for_choice(step, i)) for i in range(self._choices)) for step in steps]
+        return [self._deltas([_for_choice(step, index) for index in range(self._choices)]) for step in steps]
 
     def closing(self) -> bytes:
         """The finish chunk of each choice, the usage if it was asked for, and the terminal frame."""
-        finish = self._script.finish_reason
-        frames = [self._delta(index, {}, finish) for index in range(self._choices)]
-        if self._with_usage:
-            frames.append(sse(self._chunk([], usage=self._script.usage())))
-        return b"".join(frames) + sse("[DONE]")
+        finished = self._deltas([{}] * self._choices, self._script.finish_reason)
+        usage = sse(self._chunk([], usage=self._script.usage())) if self._with_usage else b""
+        return finished + usage + sse("[DONE]")
 
     def error(self) -> bytes:
         fields = {
@@ -68,18 +65,24 @@ class ChunkWriter:
         }
         return sse({"error": fields})
 
-    def _delta(self, index: int, delta: Json, finish_reason: str | None = None) -> bytes:
+    def _deltas(self, deltas: list[Json], finish_reason: str | None = None) -> bytes:
+        """One delta for each choice, in as many chunks as the script wants."""
+        choices = [self._choice(index, delta, finish_reason) for index, delta in enumerate(deltas)]
+        if self._script.packed:
+            return sse(self._chunk(choices))
+        return b"".join(sse(self._chunk([choice])) for choice in choices)
+
+    def _choice(self, index: int, delta: Json, finish_reason: str | None) -> Json:
         extras = self._script.extras
         text = delta.get("content")
         logprobs = _logprobs(text) if self._script.logprobs and text else None
-        choice = {
+        return {
             "index": index,
             "delta": {**delta, **(extras.delta if delta else {})},
             "logprobs": logprobs,
             "finish_reason": finish_reason,
             **extras.choice,
         }
-        return sse(self._chunk([choice]))
 
     def _chunk(self, choices: list[Json], **more: Any) -> Json:
         chunk: Json = {

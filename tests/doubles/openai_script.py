@@ -78,6 +78,8 @@ class Script:
     reasoning: tuple[str, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
     interleave: bool = False
+    packed: bool = False
+    """All choices in one chunk, as some vendors send them, instead of a chunk for each."""
     logprobs: bool = False
     extras: Extras = field(default_factory=Extras)
     refusal: Refusal | None = None

@@ -18,6 +18,7 @@ from tests.doubles.gateway_client import (
     refused,
     types,
 )
+from tests.doubles.openai_chunks import choice_text
 from tests.doubles.openai_script import Script, words
 from tests.doubles.openai_server import OpenAIServer
 from tests.doubles.raw_client import EventStream, Response
@@ -250,6 +251,19 @@ async def test_from_inside_an_event(upstream: OpenAIServer, gateway: ServedGatew
     beyond = f"{whole[at - 1].id}.{len(script.deltas[1])}"
     error = await refused(await gateway.subscribe(stream, last=beyond, dialect=dialect), 400)
     assert error["code"] == "cursor_from_future"
+
+
+async def test_from_inside_a_frame(upstream: OpenAIServer, gateway: ServedGateway) -> None:
+    """One chunk of the vendor's may be several events of ours: resuming between them repeats none of them."""
+    upstream.scripts["m"] = script = Script(deltas=words(10), packed=True)
+    created = await gateway.create("m", lease="finish", n=3)
+    native = await (await gateway.subscribe(created["id"])).events().rest()
+    for k in range(len(native) - 1):
+        cursor = str(native[k].id)
+        rest = await (await gateway.subscribe(created["id"], last=cursor, dialect="openai_chat")).events().rest()
+        for choice in range(3):
+            seen = native_text(native[: k + 1], choice) + openai_text(rest, choice)
+            assert seen == choice_text(script, choice), (k, choice)
 
 
 async def test_disconnect_is_not_cancel(upstream: OpenAIServer, gateway: ServedGateway) -> None:

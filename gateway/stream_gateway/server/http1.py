@@ -1,8 +1,8 @@
 """HTTP/1.1 with clients: h11 on a transport.
 
-One connection has one nursery: a reader, which sees bytes and the end of the connection at any time, and the
-task that takes requests in order and runs their handlers. When the client leaves, the reader cancels whatever
-the handler is doing. Streamed bodies bypass h11: a subscription writes framed bytes to the transport itself.
+One connection has one task, which takes requests in order and runs their handlers. When the client leaves, the
+handler is cancelled at once (see `hangups`). Streamed bodies bypass h11: a subscription writes framed bytes to
+the transport itself.
 """
 
 import http
@@ -14,6 +14,7 @@ import trio
 
 from stream_gateway.config import LimitSettings
 from stream_gateway.server.exchange import Exchange, HeaderList, date
+from stream_gateway.server.hangups import Hangups
 from stream_gateway.server.sockets.wire import Serve
 from stream_gateway.server.transport import Transport
 from stream_protocols.errors import (
@@ -27,9 +28,6 @@ from stream_protocols.errors import (
 from stream_protocols.framing import Framing, chunked, identity
 from stream_protocols.websocket import accept_key
 
-READ_AHEAD: Final = 65_536
-"""Bytes taken beyond the request being served: pipelined requests wait in the kernel after that."""
-
 LINGER: Final = 1.0
 """Seconds in which a refused request is still read, so that closing does not destroy the refusal (RFC 9112 §9.6)."""
 
@@ -41,59 +39,42 @@ Handler = Callable[[Exchange], Awaitable[None]]
 class Http1Connection:
     """Serves one connection until either side ends it."""
 
-    def __init__(self, transport: Transport, handler: Handler, limits: LimitSettings) -> None:
+    def __init__(self, transport: Transport, handler: Handler, limits: LimitSettings, hangups: Hangups) -> None:
         self.transport = transport
         self.limits = limits
         self.h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.header_bytes)
-        self._handler = handler
-        self._unread = 0  # bytes given to h11 since it last asked for more
         self.upgraded: Serve | None = None
+        self._handler = handler
+        self._hangups = hangups
         self._gone = False
-        self._arrived = trio.Event()
-        self._room: trio.Event | None = None
         self._scope: trio.CancelScope | None = None
 
     async def serve(self) -> None:
         """Serve requests in order. Returns when the connection is to be closed."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._read)
+        self._hangups.add(self.transport.sock, self._on_hangup)
+        try:
             while await self._serve_one():
                 self.h11.start_next_cycle()
-            nursery.cancel_scope.cancel()
+        finally:
+            self._hangups.remove(self.transport.sock)
         if self.upgraded is not None and not self._gone:
             leftover, serve = self.h11.trailing_data[0], self.upgraded
             del self.h11, self._handler  # a socket lives long, and needs nothing of this
             await serve(self.transport, leftover)
 
-    async def _read(self) -> None:
-        while True:
-            try:
-                data = await self.transport.receive_some()
-            except OSError:
-                data = b""
-            self.h11.receive_data(data)
-            self._unread += len(data)
-            self._arrived.set()
-            if not data:
-                self._gone = True
-                if self._scope is not None:
-                    self._scope.cancel()
-                return
-            if self._unread > READ_AHEAD and self._scope is not None:
-                self._room = trio.Event()
-                await self._room.wait()
+    def _on_hangup(self) -> None:
+        """The client has left: nobody would read the answer."""
+        self._gone = True
+        if self._scope is not None:
+            self._scope.cancel()
 
     async def more(self) -> None:
-        """Wait for bytes; h11 has used up what there was, as far as that was complete."""
-        self._arrived = trio.Event()
-        self._unread = 0
-        self._make_room()
-        await self._arrived.wait()
-
-    def _make_room(self) -> None:
-        """Let the reader go on."""
-        if self._room is not None:
-            self._room.set()
+        """Wait for bytes and give them to h11."""
+        try:
+            data = await self.transport.receive_some()
+        except OSError:
+            data = b""
+        self.h11.receive_data(data)
 
     def skip_body(self) -> bool:
         """Drop what has arrived of a body that nobody wants; True when that was all of it."""
@@ -120,10 +101,9 @@ class Http1Connection:
         with trio.CancelScope() as scope:
             self._scope = scope
             if self._gone:
-                scope.cancel()  # it asked and left at once: nobody would read the answer
+                scope.cancel()
             await self._handler(exchange)
         self._scope = None
-        self._make_room()
         if scope.cancelled_caught or not exchange.finished:
             return False
         if self.h11.our_state is h11.DONE and self.h11.their_state is h11.DONE:
@@ -174,12 +154,8 @@ class Http1Connection:
 
     async def _linger(self) -> None:
         """Read and drop what the client still sends, for a moment."""
-        self.transport.shut_down_writing()
         with trio.move_on_after(LINGER):
-            while not self.h11.trailing_data[1]:
-                # A connection in error state still takes bytes; they must not pile up in it.
-                self.h11 = h11.Connection(h11.SERVER)
-                await self.more()
+            await self.transport.close_gracefully()
 
 
 class Http1Exchange(Exchange):

@@ -8,6 +8,7 @@ import structlog
 import trio
 
 from stream_gateway.config import LimitSettings, ServerSettings
+from stream_gateway.server.hangups import open_hangups
 from stream_gateway.server.http1 import Handler, Http1Connection
 from stream_gateway.server.transport import Transport
 from stream_protocols.errors import Overloaded
@@ -47,6 +48,7 @@ class Listener:
 
     def __init__(self, sock: socket.socket, handler: Handler, server: ServerSettings, limits: LimitSettings) -> None:
         self.connections = 0
+        self._hangups = open_hangups()
         self._exhausted = False
         self._sock = sock
         self._handler = handler
@@ -57,6 +59,7 @@ class Listener:
         """Accept until cancelled; then close the listening socket and all connections."""
         try:
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._hangups.run)
                 while True:
                     await trio.lowlevel.wait_readable(self._sock)
                     self._accept_all(nursery)
@@ -94,7 +97,7 @@ class Listener:
             if self.connections > self._limits.connections:
                 await _turn_away(transport)
             else:
-                await Http1Connection(transport, self._handler, self._limits).serve()
+                await Http1Connection(transport, self._handler, self._limits, self._hangups).serve()
         except OSError as error:
             _log.debug("connection_broke", error=str(error))
         except Exception:

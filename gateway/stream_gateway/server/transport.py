@@ -24,7 +24,7 @@ class Transport(trio.abc.Stream):
 
     def __init__(self, sock: socket.socket, write_timeout: float, peer: str = "") -> None:
         self.peer = peer
-        self._sock = sock
+        self.sock = sock
         self._write_timeout = write_timeout
         self._rest: memoryview | None = None
         self._flushing = False
@@ -43,7 +43,7 @@ class Transport(trio.abc.Stream):
         if self._rest is not None:
             raise RuntimeError("write_now while an earlier write is not flushed")
         try:
-            sent = self._sock.send(data)
+            sent = self.sock.send(data)
         except BlockingIOError:
             sent = 0
         if sent == len(data):
@@ -59,11 +59,11 @@ class Transport(trio.abc.Stream):
         """
         while self._rest is not None:
             with trio.move_on_after(self._write_timeout) as scope:
-                await trio.lowlevel.wait_writable(self._sock)
+                await trio.lowlevel.wait_writable(self.sock)
             if scope.cancelled_caught:
                 raise TimeoutError(f"the client took nothing for {self._write_timeout:g} seconds")
             try:
-                sent = self._sock.send(self._rest)
+                sent = self.sock.send(self._rest)
             except BlockingIOError:
                 continue
             self._rest = self._rest[sent:] if sent < len(self._rest) else None
@@ -87,16 +87,16 @@ class Transport(trio.abc.Stream):
             OSError: the connection is broken.
         """
         while True:
-            await trio.lowlevel.wait_readable(self._sock)
+            await trio.lowlevel.wait_readable(self.sock)
             try:
-                return self._sock.recv(max_bytes or READ_SIZE)
+                return self.sock.recv(max_bytes or READ_SIZE)
             except BlockingIOError:
                 continue
 
     def shut_down_writing(self) -> None:
         """Say that nothing more will be written."""
         with contextlib.suppress(OSError):  # it is broken already
-            self._sock.shutdown(socket.SHUT_WR)
+            self.sock.shutdown(socket.SHUT_WR)
 
     async def close_gracefully(self) -> None:
         """Say that nothing more comes, and read on until the peer has closed as well (see `Wire`).
@@ -112,15 +112,15 @@ class Transport(trio.abc.Stream):
     def abort(self) -> None:
         """Close at once; the kernel drops what the client has not taken."""
         if not self.closed:
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.close()
 
     def close(self) -> None:
         """Close; the kernel still delivers what was written."""
         if not self.closed:
             self.closed = True
-            trio.lowlevel.notify_closing(self._sock)
-            self._sock.close()
+            trio.lowlevel.notify_closing(self.sock)
+            self.sock.close()
 
     async def aclose(self) -> None:
         """Close (Trio's interface)."""

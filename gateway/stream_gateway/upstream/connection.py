@@ -94,8 +94,16 @@ class Http1Connection:
             self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
             self.idle = True
         elif exchange.complete and self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
+            self.idle = not self._h11.trailing_data[0]  # that would be taken for the next response
             self._h11.start_next_cycle()
-            self.idle = True
+
+    def is_at_rest(self) -> bool:
+        """Whether it can serve a request: no, when the provider has closed it and the pump has not seen that yet."""
+        try:
+            self._sock.recv(1, socket.MSG_PEEK)
+        except OSError as error:
+            return isinstance(error, BlockingIOError)
+        return False
 
     def drop_h11(self) -> None:
         """The rest of the reply is read without h11; the next request gets a new one."""

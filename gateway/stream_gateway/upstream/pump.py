@@ -74,13 +74,16 @@ class EpollPump:
 
     def pause(self, sock: socket.socket) -> None:
         """Leave the socket in the set, but for errors only."""
-        if sock.fileno() in self._callbacks:
-            self._epoll.modify(sock.fileno(), 0)
+        self._modify(sock, 0)
 
     def resume(self, sock: socket.socket) -> None:
         """Watch for reading again."""
-        if sock.fileno() in self._callbacks:
-            self._epoll.modify(sock.fileno(), select.EPOLLIN)
+        self._modify(sock, select.EPOLLIN)
+
+    def _modify(self, sock: socket.socket, events: int) -> None:
+        # When the gateway stops, streams may end after the pump.
+        if sock.fileno() in self._callbacks and not self._epoll.closed:
+            self._epoll.modify(sock.fileno(), events)
 
     def remove(self, sock: socket.socket) -> None:
         """Stop watching."""
@@ -88,13 +91,21 @@ class EpollPump:
             self._epoll.unregister(sock.fileno())
 
 
+class _Watch:
+    """One socket of the `TaskPump`."""
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+        self.flowing = trio.Event()
+        self.flowing.set()
+
+
 class TaskPump:
     """The pump elsewhere: a task for each socket; the same behaviour at a higher price."""
 
     def __init__(self) -> None:
         self._nursery: trio.Nursery | None = None
-        self._scopes: dict[int, trio.CancelScope] = {}
-        self._flowing: dict[int, trio.Event] = {}
+        self._watches: dict[int, _Watch] = {}
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -105,37 +116,44 @@ class TaskPump:
         """Watch a socket."""
         if self._nursery is None:
             raise RuntimeError("the pump is not running")
-        number = sock.fileno()
-        self._scopes[number] = trio.CancelScope()
-        self.resume(sock)
-        self._nursery.start_soon(self._watch, number, self._scopes[number], on_readable)
+        watch = self._watches[sock.fileno()] = _Watch()
+        self._nursery.start_soon(self._watch, sock.fileno(), watch, on_readable)
 
-    async def _watch(self, number: int, scope: trio.CancelScope, on_readable: Callable[[], None]) -> None:
-        with scope:
+    async def _watch(self, number: int, watch: _Watch, on_readable: Callable[[], None]) -> None:
+        with watch.scope:
             while True:
-                await self._flowing[number].wait()
+                await watch.flowing.wait()
                 await trio.lowlevel.wait_readable(number)
-                try:
-                    on_readable()
-                except Exception:
-                    _log.exception("pump_callback_failed")
+                if self._watches.get(number) is not watch:
+                    return  # another callback has removed it since it became readable
+                if watch.flowing.is_set() and not self._call(on_readable):
+                    if self._watches.get(number) is watch:
+                        del self._watches[number]
                     return
 
+    def _call(self, on_readable: Callable[[], None]) -> bool:
+        try:
+            on_readable()
+        except Exception:
+            _log.exception("pump_callback_failed")
+            return False
+        return True
+
     def pause(self, sock: socket.socket) -> None:
-        """Read no more after the next readiness."""
-        self._flowing[sock.fileno()] = trio.Event()
+        """Read no more."""
+        if watch := self._watches.get(sock.fileno()):
+            watch.flowing = trio.Event()
 
     def resume(self, sock: socket.socket) -> None:
         """Read again."""
-        flowing = self._flowing.setdefault(sock.fileno(), trio.Event())
-        flowing.set()
+        if watch := self._watches.get(sock.fileno()):
+            watch.flowing.set()
 
     def remove(self, sock: socket.socket) -> None:
         """Stop watching."""
-        scope = self._scopes.pop(sock.fileno(), None)
-        if scope is not None:
-            del self._flowing[sock.fileno()]
-            scope.cancel()
+        watch = self._watches.pop(sock.fileno(), None)
+        if watch is not None:
+            watch.scope.cancel()
             trio.lowlevel.notify_closing(sock.fileno())
 
 

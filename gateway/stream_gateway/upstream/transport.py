@@ -92,7 +92,12 @@ class PooledTransport(httpx.AsyncBaseTransport):
             raise httpx.PoolTimeout(message, request=request) from None
 
     def _take_idle(self) -> Http1Connection | None:
-        return self._idle.pop() if self._idle else None
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_at_rest():
+                return connection
+            connection.close()
+        return None
 
     def _keep(self, connection: Http1Connection) -> None:
         self._idle.append(connection)

@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from stream_gateway.streams.stream import LAGGED
+from stream_gateway.streams.stream import FANOUT_SLICE, LAGGED
 from stream_protocols.events import StreamFinished
 from tests.gateway.streams.conftest import MakeRig
 from tests.gateway.streams.rig import Rig, Valve, settle, sized, texts, total
@@ -170,6 +170,19 @@ async def test_the_end_takes_the_pressure_off(rig: Rig, autojump_clock: Clock) -
     await slow.left.wait()
     assert slow.outcome is None
     assert len(slow.texts()) == stream.log.head - 2
+
+
+async def test_a_crowd_that_keeps_up_holds_nobody_up(rig: Rig, autojump_clock: Clock) -> None:
+    # The appender itself reaches only some of them: the others are behind when the log is found to be full.
+    stream = rig.stream()
+    readers = [await rig.reader(stream) for _ in range(FANOUT_SLICE + 1)]
+    for _ in range(30):
+        stream.extend(sized(300))
+        await settle()
+        assert not stream.paused
+    await trio.sleep(2 * STALL)
+    assert all(len(reader.texts()) == 30 for reader in readers)
+    assert all(reader.outcome == "running" for reader in readers)
 
 
 async def test_a_record_larger_than_the_log_is_given_and_not_kept(rig: Rig) -> None:

@@ -22,7 +22,7 @@ from stream_protocols.errors import BadRequest, TooManyRequests
 from stream_protocols.negotiate import choose_subprotocol
 
 Start = Callable[[WebSocket], tuple[Callable[[str | bytes], None], Callable[[], None]]]
-"""Is given a new socket; returns what to call with each message, and what to call at the end."""
+"""Is given a new socket; returns what to call with each message, and at the end (see `WebSocket.run`)."""
 
 COME_BACK_WITHIN: Final = 5.0
 """Seconds over which clients are asked to spread their return after a drain."""
@@ -84,25 +84,17 @@ class SocketService:
 
         await exchange.upgrade(headers, serve)
 
-    async def _serve(
-        self,
-        socket: WebSocket,
-        peer: str,
-        start: Start,
-    ) -> None:
+    async def _serve(self, socket: WebSocket, peer: str, start: Start) -> None:
         on_message, end = start(socket)
+        if self._addresses[peer] >= self._settings.per_address:
+            # Many handshakes at once, each of which found room: the limit holds all the same.
+            socket.close(CloseCode.LIMIT_EXCEEDED, "too many sockets from this address")
         self.sockets.add(socket)
         self._addresses[peer] += 1
-
-        def remind() -> float:
-            socket.ping()
-            return trio.current_time() + self._settings.ping_interval
-
         try:
-            with self._reminders.remind(trio.current_time() + self._settings.ping_interval, remind):
-                await socket.run(on_message)
+            with self._reminders.remind(trio.current_time() + self._settings.ping_interval, socket.keep_alive):
+                await socket.run(on_message, end)
         finally:
-            end()
             self.sockets.discard(socket)
             self._addresses[peer] -= 1
             if not self._addresses[peer]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -24,13 +24,13 @@ from stream_protocols.cursor import format_cursor
 from stream_protocols.dialects import native
 from stream_protocols.dialects.openai_chat import parse_request
 from stream_protocols.dialects.openai_chat.request import check_lease
-from stream_protocols.errors import BadRequest, LocalError, StreamProtocolError, TooManyRequests
+from stream_protocols.errors import BadRequest, InvalidField, LocalError, StreamProtocolError, TooManyRequests
 from stream_protocols.render import SocketRenderer
 
 _log = structlog.get_logger()
 
 BURST: Final = 2.0
-"""Seconds' worth of commands that may come at once."""
+"""Seconds' worth of commands that may come at once; at least as many as it takes to subscribe to all streams again."""
 
 
 class SocketFollower(Follower):
@@ -44,7 +44,9 @@ class SocketFollower(Follower):
 
     def wake(self) -> None:
         """Ask for a turn, or leave when all has been said."""
-        if self.caught_up and self.stream.log.sealed and self.outlet.clear():
+        if self.broken is not None:
+            self._session.socket.fail(self.broken)
+        elif self.caught_up and self.stream.log.sealed and self.outlet.clear():
             self._session.leave(self.stream.id)
         else:
             self._session.socket.lags(self)
@@ -55,6 +57,11 @@ class SocketFollower(Follower):
             self._session.leave(self.stream.id)
         elif self.stream.id in self._session.following:
             super().go_live()
+
+    @property
+    def cursor(self) -> str:
+        """The position after what was handed to the socket."""
+        return format_cursor(self.stream.id, self.stream.log.epoch, self.position, self._offset)
 
     def close(self, reason: str) -> None:
         """Let the client go: it hears where to resume as soon as it reads again."""
@@ -77,7 +84,8 @@ class Session:
         self._registry = registry
         self._router = router
         self._settings = settings
-        self._tokens = settings.commands_per_second * BURST
+        self._bucket = max(settings.commands_per_second * BURST, settings.streams)
+        self._tokens = self._bucket
         self._refilled = trio.current_time()
         self._handlers: dict[type[Command], Callable[..., None]] = {
             commands.Create: self._create,
@@ -113,7 +121,7 @@ class Session:
     def _admit(self) -> bool:
         """Take a token from the bucket of `commands_per_second`."""
         now, rate = trio.current_time(), self._settings.commands_per_second
-        self._tokens = min(self._tokens + (now - self._refilled) * rate, rate * BURST) - 1
+        self._tokens = min(self._tokens + (now - self._refilled) * rate, self._bucket) - 1
         self._refilled = now
         return self._tokens >= 0
 
@@ -124,7 +132,7 @@ class Session:
 
     def _create(self, command: commands.Create) -> None:
         self._check_room()
-        request = parse_request(msgspec.json.encode(command.request))
+        request = parse_request(_as_json(command.request))
         key = commands.check_key(command.key)
         lease = request.lease if command.lease is None else check_lease(command.lease)
         stream = None if key is None else self._registry.find(key)
@@ -136,7 +144,7 @@ class Session:
             self._registry.start(stream, partial(target.provider.stream, request, target.model))
         start = resume(stream, None, native.NAME)
         first = format_cursor(stream.id, stream.log.epoch, start.after)
-        self._reply(commands.Created(command.ref, stream.id, first))
+        self._reply(commands.Created(command.ref, stream.id, first, start.gap))
         self._follow(stream, start)
 
     def _subscribe(self, command: commands.Subscribe) -> None:
@@ -202,6 +210,19 @@ class Session:
         if self.following.get(stream.id) is not follower:
             return
         self.leave(stream.id)
-        after = format_cursor(stream.id, stream.log.epoch, follower.position)
         message = CLOSINGS[CloseCode.LAGGED].meaning if reason == LAGGED else reason
-        self._reply(commands.Unsubscribed(stream.id, reason, after, message))
+        self._reply(commands.Unsubscribed(stream.id, reason, follower.cursor, message))
+
+
+def _as_json(request: dict[str, Any]) -> bytes:
+    """A request as providers take it.
+
+    Raises:
+        InvalidField: it came in MessagePack and holds what JSON has no words for.
+    """
+    try:
+        return msgspec.json.encode(request)
+    except (TypeError, ValueError) as error:
+        raise InvalidField(
+            f"Field `request` is wrong: it cannot be written as JSON: {error}.", param="request"
+        ) from None

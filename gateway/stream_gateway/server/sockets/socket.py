@@ -7,24 +7,22 @@ A task that drains exists only while there is something to drain.
 
 import collections
 import enum
-import zlib
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import structlog
 import trio
 import wsproto
 from trio_websocket import ConnectionClosed, WebSocketConnection
-from wsproto.connection import SERVER, Connection, ConnectionState
-from wsproto.events import CloseConnection
-from wsproto.extensions import Extension
-from wsproto.frame_protocol import CloseReason, Opcode, RsvBits
+from wsproto.connection import ConnectionState
+from wsproto.events import CloseConnection, Ping
 
 from stream_gateway.config import SocketSettings
+from stream_gateway.server.sockets.inbound import Inbound, WireStream
 from stream_gateway.server.sockets.wire import Wire
 from stream_gateway.streams.follower import Follower
 from stream_protocols.closing import MAX_REASON_BYTES, CloseCode
-from stream_protocols.deflate import Deflate, Inflater, TooLarge, context_packer, shared_packer
+from stream_protocols.deflate import Deflate, context_packer, shared_packer
 from stream_protocols.framing import Framing, identity
 from stream_protocols.websocket import Packer, frame
 
@@ -39,7 +37,11 @@ PIECE_BYTES: Final = 16_384
 MESSAGE_QUEUE: Final = 16
 """Messages read ahead of the session, which handles each without waiting."""
 
+MAX_PINGS: Final = 8
+"""Pings remembered without a pong: a peer may never answer one, and live as long as it says other things."""
+
 _PONG: Final = 0x8A
+_CLOSE: Final = 0x88
 
 
 class State(enum.StrEnum):
@@ -69,15 +71,13 @@ class WebSocket:
         self.last_heard = trio.current_time()
         self.pack: Packer = frame
         self.shares = deflate is None or not deflate.context
-        extensions: list[Extension] = []
         if deflate is not None:
             self.pack = (context_packer if deflate.context else shared_packer)(deflate.window_bits)
-            extensions.append(_Inflate(settings.message_bytes))
         self._wire = wire
         self._settings = settings
-        self._protocol = Connection(SERVER, extensions)
+        self._protocol = Inbound(settings.message_bytes, deflate is not None, self._ponged)
         self._connection = WebSocketConnection(
-            _WireStream(self, wire, leftover),
+            WireStream(self, wire, leftover),
             # The handshake is done: what trio-websocket needs of a WSConnection, an open Connection has.
             cast(wsproto.WSConnection, self._protocol),
             max_message_size=settings.message_bytes,
@@ -88,27 +88,44 @@ class WebSocket:
         self._lagging: collections.deque[Follower] = collections.deque()
         self._drained = trio.Event()
         self._draining = False
+        self._said_goodbye = False
+        self._next_ping = self.last_heard + settings.ping_interval
+        self._pinged = 0
+        self._pings: dict[bytes, float] = {}  # those without a pong, and when they were sent
+        self._unanswered: float | None = None  # when the first ping was sent since the peer was heard
+        self._closing: tuple[int, str] | None = None
         self._read_all = trio.Event()
-        self._nursery: trio.Nursery | None = None
+        self._nursery: trio.Nursery | None = None  # while tasks may be started
 
     # ---- life
 
-    async def run(self, on_message: Callable[[str | bytes], None]) -> None:
-        """Serve until the socket is closed, from whichever side. `on_message` must not wait."""
+    async def run(self, on_message: Callable[[str | bytes], None], end: Callable[[], None]) -> None:
+        """Serve until the socket is closed, from whichever side.
+
+        Args:
+            on_message: is called with each message, and must not wait.
+            end: is called as soon as the peer will hear no more, and once more at the very end.
+        """
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                self.state = State.OPEN
-                nursery.start_soon(self._read)
-                await self._receive(on_message)
-                with trio.move_on_after(self._settings.close_timeout):
-                    await self._read_all.wait()  # the peer's close, if ours was first
-                    await self._settle()
-                    await self._wire.close_gracefully()
+                try:
+                    self.state = State.OPEN
+                    nursery.start_soon(self._read)
+                    if self._closing is not None:
+                        self.close(*self._closing)
+                    await self._receive(on_message)
+                    end()
+                    with trio.move_on_after(self._settings.close_timeout):
+                        await self._read_all.wait()  # the peer's close, if ours was first
+                        await self._settle()
+                        await self._wire.close_gracefully()
+                finally:
+                    self._nursery = None
                 nursery.cancel_scope.cancel()
         finally:
             self._ended("the connection ended")
-            self._nursery = None
+            end()
             self._wire.close()
 
     async def _read(self) -> None:
@@ -120,14 +137,16 @@ class WebSocket:
             try:
                 message = await self._connection.get_message()
             except ConnectionClosed as closed:
-                if closed.reason is not None:
+                if closed.reason is not None and self.state is State.OPEN:
                     self._ended(f"{closed.reason.code} {closed.reason.reason or ''}".strip())
                 return
             on_message(message)
 
     def close(self, code: int, reason: str) -> None:
-        """Begin the closing handshake; the rest of what was queued still leaves before it."""
-        if self.state is State.OPEN and self._nursery is not None:
+        """Begin the closing handshake, or, before `run`, have it begin at once; what was queued leaves before it."""
+        if self.state is State.CONNECTING:
+            self._closing = code, reason
+        elif self.state is State.OPEN and self._nursery is not None:
             self.state = State.DRAINING
             self.reason = f"{code} {reason}"
             self._nursery.start_soon(self._close, code, reason)
@@ -142,9 +161,17 @@ class WebSocket:
     def abort(self, reason: str) -> None:
         """Give the connection up at once."""
         self._ended(reason)
+        self._said_goodbye = True
         self._wire.abort()
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
+            self._nursery = None
+
+    def fail(self, error: Exception) -> None:
+        """Give the connection up for something that went wrong on it, whoever's task noticed."""
+        if not isinstance(error, OSError | trio.ClosedResourceError):
+            _log.error("socket_failed", exc_info=error)
+        self.abort(str(error) or type(error).__name__)
 
     def _ended(self, reason: str) -> None:
         if self.state is not State.CLOSED:
@@ -154,22 +181,45 @@ class WebSocket:
 
     # ---- pings
 
-    def ping(self) -> None:
-        """Ask whether the peer is there; when nothing at all comes back in time, give it up."""
-        if self._nursery is not None and self.state is State.OPEN:
-            self._nursery.start_soon(self._ping)
+    def heard(self) -> None:
+        """The peer is there. Anything is life: a pong may be late behind a large message."""
+        self.last_heard = trio.current_time()
+        self._unanswered = None
 
-    async def _ping(self) -> None:
-        sent = trio.current_time()
-        with trio.move_on_after(self._settings.pong_timeout) as scope:
-            try:
-                await self._connection.ping()
-            except ConnectionClosed:
-                return
+    def keep_alive(self) -> float:
+        """Ping when it is time to; give the peer up when for `pong_timeout` after a ping nothing came at all.
+
+        Returns:
+            When to call again, in Trio's time.
+        """
+        now, settings = trio.current_time(), self._settings
+        if self.state is not State.OPEN:
+            return now + settings.ping_interval
+        if self._unanswered is not None and now >= self._unanswered + settings.pong_timeout:
+            self.abort(f"no answer to a ping within {settings.pong_timeout:g} seconds")
+        elif now >= self._next_ping:
+            self._next_ping = now + settings.ping_interval
+            self._ping(now)
+        if self._unanswered is None:
+            return self._next_ping
+        return min(self._next_ping, self._unanswered + settings.pong_timeout)
+
+    def _ping(self, now: float) -> None:
+        if self._unanswered is None:
+            self._unanswered = now
+        self._pinged += 1
+        payload = self._pinged.to_bytes(4, "big")
+        self._pings[payload] = now
+        if len(self._pings) > MAX_PINGS:
+            del self._pings[next(iter(self._pings))]
+        self.enqueue(self._protocol.send(Ping(payload)))
+
+    def _ponged(self, payload: bytes) -> None:
+        """A pong answers its ping and those before it (RFC 6455 §5.5.3)."""
+        sent = self._pings.get(payload)
+        if sent is not None:
             self.round_trip = trio.current_time() - sent
-        # Anything that was heard is life: a pong may be late behind a large message.
-        if scope.cancelled_caught and self.last_heard <= sent:
-            self.abort(f"no answer to a ping within {self._settings.pong_timeout:g} seconds")
+            self._pings = {other: time for other, time in self._pings.items() if other > payload}
 
     # ---- writing: messages and control frames
 
@@ -178,22 +228,24 @@ class WebSocket:
         self.enqueue(self.pack(opcode, payload))
 
     def enqueue(self, data: bytes) -> None:
-        """Queue a frame and let it leave as soon as it can."""
+        """Queue a frame and let it leave as soon as it can. Nothing follows a close frame (RFC 6455 §5.5.1)."""
+        if self._said_goodbye:
+            return
+        self._said_goodbye = data[0] == _CLOSE
         if data[0] == _PONG and self._outbox and self._outbox[-1][0] == _PONG:
             # An unread pong is answered by the latest (RFC 6455 §5.5.3): a ping flood cannot fill the queue.
             self._outbox_bytes -= len(self._outbox.pop())
         self._outbox.append(data)
         self._outbox_bytes += len(data)
+        self._drain_soon()
         if self._outbox_bytes > MAX_OUTBOX:
             self.abort("the peer sends and does not read")
-        else:
-            self._drain_soon()
 
     # ---- writing: streams
 
     def clear(self) -> bool:
         """Whether a follower may write right now."""
-        return not self._outbox and self._wire.clear()
+        return not self._said_goodbye and not self._outbox and self._wire.clear()
 
     def write_now(self, data: bytes) -> bool:
         """Write frames through (see `Outlet`)."""
@@ -220,8 +272,8 @@ class WebSocket:
         try:
             if self._drain_now():
                 return
-        except OSError as error:
-            self.abort(str(error))
+        except Exception as error:  # the caller may be some stream's producer, which must not feel it
+            self.fail(error)
             return
         if self._nursery is not None:
             self._draining = True
@@ -230,12 +282,14 @@ class WebSocket:
     async def _drain(self) -> None:
         try:
             while True:
-                await self._wire.flush()
+                if not self._wire.clear():
+                    await self._wire.flush()
+                    self.heard()  # what leaves a full buffer was taken: pings and pongs wait in there too
                 if self._drain_now():
                     return
                 await trio.lowlevel.checkpoint()
-        except OSError as error:
-            self.abort(str(error))
+        except Exception as error:
+            self.fail(error)
         finally:
             self._draining = False
             self._drained.set()
@@ -253,7 +307,7 @@ class WebSocket:
             self._outbox_bytes = 0
             if not self._wire.write_now(data):
                 return False
-        while self._lagging:
+        while self._lagging and not self._said_goodbye:
             follower = self._lagging.popleft()
             if follower.caught_up:
                 follower.go_live()  # or, when its stream has ended, it leaves
@@ -282,80 +336,3 @@ class WebSocket:
         while self._draining:
             self._drained = trio.Event()
             await self._drained.wait()
-
-
-class _WireStream(trio.abc.Stream):
-    """The wire as trio-websocket sees it: reading is the wire's, writing goes to the socket's outbox."""
-
-    def __init__(self, socket: WebSocket, wire: Wire, leftover: bytes) -> None:
-        self._socket = socket
-        self._wire = wire
-        self._leftover = leftover
-        self._closed = False
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        if self._closed:
-            raise trio.ClosedResourceError
-        if self._leftover:
-            data, self._leftover = self._leftover, b""
-            await trio.lowlevel.checkpoint()
-            return data
-        try:
-            data = await self._wire.receive_some(max_bytes)
-        except OSError as error:
-            raise trio.BrokenResourceError from error
-        self._socket.last_heard = trio.current_time()
-        return data
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        self._socket.enqueue(bytes(data))
-        await trio.lowlevel.checkpoint()
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def aclose(self) -> None:
-        self._closed = True
-        await self._socket.finish()
-
-
-class _Inflate(Extension):
-    """wsproto's hook for compressed messages from the client: bounded, and without context."""
-
-    name = "permessage-deflate"
-
-    def __init__(self, max_bytes: int) -> None:
-        self._inflater = Inflater(max_bytes)
-        self._compressed = False
-
-    def enabled(self) -> bool:
-        return True
-
-    def offer(self) -> bool | str:
-        return False
-
-    def frame_inbound_header(self, proto: Any, opcode: Opcode, rsv: RsvBits, payload_length: int) -> Any:
-        if opcode.iscontrol():
-            return CloseReason.PROTOCOL_ERROR if rsv.rsv1 else RsvBits(False, False, False)
-        if opcode is Opcode.CONTINUATION:
-            return CloseReason.PROTOCOL_ERROR if rsv.rsv1 else RsvBits(False, False, False)
-        self._compressed = rsv.rsv1
-        return RsvBits(True, False, False)
-
-    def frame_inbound_payload_data(self, proto: Any, data: bytes) -> Any:
-        if not self._compressed or proto.effective_opcode.iscontrol():
-            return data
-        return self._inflated(lambda: self._inflater.feed(bytes(data)))
-
-    def frame_inbound_complete(self, proto: Any, fin: bool) -> Any:
-        if not fin or not self._compressed or proto.effective_opcode.iscontrol():
-            return None
-        return self._inflated(self._inflater.finish)
-
-    def _inflated(self, inflate: Callable[[], bytes]) -> Any:
-        try:
-            return inflate()
-        except TooLarge:
-            return CloseReason.MESSAGE_TOO_BIG
-        except zlib.error:
-            return CloseReason.INVALID_FRAME_PAYLOAD_DATA

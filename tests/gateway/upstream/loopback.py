@@ -1,0 +1,206 @@
+"""Providers written by hand: a loopback server of which every byte and every close is the test's."""
+
+import re
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import httpx
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from stream_gateway.upstream.pump import Pump
+from stream_gateway.upstream.sink import EXTENSION, Headers, Valve
+from stream_gateway.upstream.transport import PooledTransport
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Peer:
+    """The server's end of one connection."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self.stream = stream
+        self._buffer = b""
+
+    async def request(self) -> bytes:
+        """The next request, head and body; empty when the client closed instead."""
+        while b"\r\n\r\n" not in self._buffer:
+            if not await self._more():
+                return b""
+        head, _, _ = self._buffer.partition(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+        size = len(head) + 4 + (int(length[1]) if length else 0)
+        while len(self._buffer) < size:
+            if not await self._more():
+                return b""
+        request, self._buffer = self._buffer[:size], self._buffer[size:]
+        return request
+
+    async def _more(self) -> bool:
+        try:
+            data = await self.stream.receive_some(65_536)
+        except trio.BrokenResourceError:
+            return False
+        self._buffer += bytes(data)
+        return bool(data)
+
+    async def send(self, *pieces: bytes) -> None:
+        """Send each piece when the client has read the one before it."""
+        for number, piece in enumerate(pieces):
+            if number:
+                await wait_all_tasks_blocked()
+            await self.stream.send_all(piece)
+
+    async def rest_of_body(self, size: int) -> None:
+        """Read on until so many bytes of a request's body must have come."""
+        while len(self._buffer) < size - 1000 and await self._more():
+            pass
+
+    async def left(self) -> None:
+        """Wait until the client has closed the connection."""
+        while await self._more():
+            pass
+
+    def reset(self) -> None:
+        """Break the connection off."""
+        assert isinstance(self.stream, trio.SocketStream)
+        self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.stream.socket.close()
+
+
+Handler = Callable[[Peer], Awaitable[Any]]
+
+
+class Loopback:
+    """Serves each connection with `handler`, and closes it when that returns."""
+
+    def __init__(self, handler: Handler, context: ssl.SSLContext | None = None) -> None:
+        self.handler = handler
+        self.context = context
+        self.accepted = 0
+        self.open = 0
+        self.port = 0
+        self._changed = trio.Event()
+
+    async def has_open(self, count: int) -> None:
+        """Wait until it has exactly so many connections; a test that waits in vain has failed."""
+        while self.open != count:
+            await self._changed.wait()
+
+    def _count(self, change: int) -> None:
+        self.open += change
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        self.port = listeners[0].socket.getsockname()[1]
+        task_status.started()
+        await trio.serve_listeners(self._serve, listeners)
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        self.accepted += 1
+        self._count(1)
+        try:
+            if self.context is None:
+                peer = Peer(stream)
+            else:
+                peer = Peer(trio.SSLStream(stream, self.context, server_side=True, https_compatible=True))
+            await self.handler(peer)
+            await trio.aclose_forcefully(stream)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            stream.socket.close()
+            self._count(-1)
+
+
+def answer(*replies: bytes) -> Handler:
+    """A handler that gives each request its reply, in this order, and then closes."""
+
+    async def handle(peer: Peer) -> None:
+        for reply in replies:
+            if not await peer.request():
+                return
+            await peer.send(reply)
+
+    return handle
+
+
+async def always_ok(peer: Peer) -> None:
+    """A handler that says ok to every request."""
+    while await peer.request():
+        await peer.stream.send_all(OK)
+
+
+class TakingSink:
+    """Takes every body, and keeps it."""
+
+    def __init__(self, *, take: bool = True) -> None:
+        self.take = take
+        self.status = 0
+        self.body = b""
+        self.flushes = 0
+        self.ended = 0
+        self.fail_in: str | None = None
+        self.valve: Valve
+        self.fed = trio.Event()
+
+    def _fail(self, where: str) -> None:
+        if self.fail_in == where:
+            raise ZeroDivisionError(where)
+
+    def begin(self, status: int, headers: Headers, valve: Valve) -> bool:
+        self._fail("begin")
+        self.status = status
+        self.valve = valve
+        return self.take
+
+    def feed(self, data: bytes) -> None:
+        self._fail("feed")
+        self.body += data
+
+    def flush(self) -> None:
+        self._fail("flush")
+        self.flushes += 1
+        if self.body:
+            self.fed.set()
+
+    def end(self) -> None:
+        self._fail("end")
+        self.ended += 1
+
+
+class Pool:
+    """A `PooledTransport` and short ways to use it."""
+
+    def __init__(self, pump: Pump, **options: Any) -> None:
+        defaults = {"max_connections": 10, "connect_timeout": 5.0, "silence_timeout": 5.0, "max_reply_bytes": 100_000}
+        self.transport = PooledTransport(pump, **{**defaults, **options})
+
+    async def ask(
+        self,
+        server: Loopback,
+        *,
+        sink: TakingSink | None = None,
+        body: bytes = b"{}",
+        scheme: str = "http",
+        host: str = "127.0.0.1",
+    ) -> httpx.Response:
+        """Send one request."""
+        extensions = {} if sink is None else {EXTENSION: sink}
+        request = httpx.Request("POST", f"{scheme}://{host}:{server.port}/v1", content=body, extensions=extensions)
+        return await self.transport.handle_async_request(request)
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Busy and idle connections."""
+        return self.transport.busy, self.transport.idle
+
+
+def chunks(*pieces: bytes, last: bytes = b"0\r\n\r\n") -> Sequence[bytes]:
+    """A chunked response in pieces: the head, each chunk, the end."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return [head, *(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces), last]
