@@ -105,12 +105,12 @@ class Book:
     def harness_limit(self, cell: Cell) -> str:
         """Says so if the harness, not the target, may have set the pace; else empty."""
         upstream, load = cell.busiest()
-        busy = [("the upstream", upstream), ("the load generator", load)]
         if self.one_core:
-            busy.append(("upstream and load together, on one core,", upstream + load))
-        # The last that is too busy: the pair says more than its parts.
-        over = [f"{name} used {share:.0%} of a core" for name, share in busy if share > TOO_BUSY]
-        return f"{over[-1]}: the target may be faster than this" if over else ""
+            busy = [("upstream and load, which share a core, were", upstream + load)]
+        else:
+            busy = [("the upstream was", upstream), ("the load generator was", load)]
+        over = [name for name, share in busy if share > TOO_BUSY]
+        return f"{over[0]} busy for more than {TOO_BUSY:.0%} of it: may be faster than shown" if over else ""
 
     def to_json(self) -> dict[str, Any]:
         plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

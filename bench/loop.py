@@ -76,8 +76,8 @@ class Loop:
             return self._epoll.poll(left // _MILLISECOND / 1000)
         # epoll counts in milliseconds: a thousand chunks a second would leave in clumps. select does not,
         # and an epoll set is a descriptor like any other.
-        select.select([self._epoll.fileno()], (), (), left / 1e9)
-        return self._epoll.poll(0)
+        ready, _, _ = select.select([self._epoll], (), (), left / 1e9)
+        return self._epoll.poll(0) if ready else []
 
 
 def sharpen_timers() -> None:

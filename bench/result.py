@@ -59,6 +59,12 @@ class Result:
         ]
         return ", ".join(f"{count:,} {name}" for count, name in counts if count)
 
+    def tell(self, histogram: Histogram, **percentiles: float) -> None:
+        """Sets values in ms by name from a histogram in ns; none if it is empty, for 0 would be a lie."""
+        if histogram.total:
+            for name, percent in percentiles.items():
+                self.values[name] = histogram.percentile(percent) / 1e6
+
     def histogram(self) -> Histogram:
         return Histogram.from_json(self.latency)
 

@@ -12,12 +12,12 @@ CASE = Case(
     question="How long until the first chunk is there, and how much of that is the target's?",
     load="first",
     variants={
-        "1 stream": {"streams": 1, "chunks": 3, "gap": 5_000},
+        "1 stream": {"streams": 1, "chunks": 3, "gap": 12_000},
         "50 streams": {"streams": 50, "chunks": 20, "gap": 50_000},
         "500 streams": {"streams": 500, "chunks": 16, "gap": 200_000},
     },
-    quick={"seconds": 2.0},
-    full={"seconds": 5.0},
+    quick={"seconds": 2.5},
+    full={"seconds": 6.0},
     glance={"1 stream": "first chunk, added"},
     metrics=(
         milliseconds(

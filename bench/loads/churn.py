@@ -46,8 +46,7 @@ def churn(run: Run, *, clients: int, warm: float, seconds: float) -> None:
     result = run.result
     result.latency = histogram.to_json()
     result.values["connections_per_s"] = len(took) / result.window_s if result.window_s else 0.0
-    result.values["p50_ms"] = histogram.percentile(50) / 1e6
-    result.values["p99_ms"] = histogram.percentile(99) / 1e6
+    result.tell(histogram, p50_ms=50, p99_ms=99)
     cost = run.meter.cpu_us_per(len(took))
     if cost is not None:
         result.values["cpu_us_per_connection"] = cost

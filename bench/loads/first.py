@@ -36,8 +36,7 @@ def first(run: Run, *, streams: int, chunks: int, gap: int, seconds: float) -> N
 def report(run: Run, waited: list[int], unanswered: int) -> None:
     histogram = Histogram.of(waited)
     run.result.latency = histogram.to_json()
-    run.result.values["p50_ms"] = histogram.percentile(50) / 1e6
-    run.result.values["p99_ms"] = histogram.percentile(99) / 1e6
+    run.result.tell(histogram, p50_ms=50, p99_ms=99)
     run.result.values["requests"] = len(waited)
     if unanswered:
         run.result.notes.append(f"saturated: {unanswered:,} requests had no first chunk in time")

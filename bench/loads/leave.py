@@ -71,9 +71,7 @@ def _report(run: Run, clients: int, left_at: dict[int, int]) -> None:
     histogram = Histogram.of(took)
     result = run.result
     result.latency = histogram.to_json()
-    if took:
-        result.values["p50_ms"] = histogram.percentile(50) / 1e6
-        result.values["p99_ms"] = histogram.percentile(99) / 1e6
+    result.tell(histogram, p50_ms=50, p99_ms=99)
     result.values["seen"] = 100 * len(took) / max(1, len(left_at))
     if len(left_at) < clients:
         result.notes.append(f"{clients - len(left_at)} of {clients} never had a chunk, and are not counted")

@@ -43,8 +43,7 @@ def report_latency(run: Run, offered: float) -> None:
     received = histogram.total
     result.latency = histogram.to_json()
     result.timeline = run.recorder.timeline(meter.started, meter.stopped, 250_000_000)
-    for name, percent in (("p50_ms", 50), ("p99_ms", 99), ("p999_ms", 99.9)):
-        result.values[name] = histogram.percentile(percent) / 1e6
+    result.tell(histogram, p50_ms=50, p99_ms=99, p999_ms=99.9)
     cost = meter.cpu_us_per(received)
     if cost is not None:
         result.values["cpu_us_per_chunk"] = cost

@@ -112,10 +112,8 @@ def _report(run: Run, group: list[Returning], expected: int) -> None:
     answered = Histogram.of(client.answered_at - client.cut_at for client in group if client.answered_at)
     histogram = Histogram.of(live)
     result.latency = histogram.to_json()
-    result.values["answered_p50_ms"] = answered.percentile(50) / 1e6
-    result.values["live_p50_ms"] = histogram.percentile(50) / 1e6
-    result.values["live_p99_ms"] = histogram.percentile(99) / 1e6
-    result.values["all_live_ms"] = max(live, default=0) / 1e6
+    result.tell(answered, answered_p50_ms=50)
+    result.tell(histogram, live_p50_ms=50, live_p99_ms=99, all_live_ms=100)
     result.values["lost"] = result.lost
     result.values["twice"] = result.repeated
     if len(live) < len(group):

@@ -6,6 +6,7 @@ from html import escape
 from bench.book import Book
 from bench.cases import Case, Metric
 from bench.report.format import figure, ratio
+from bench.report.notes import gateway_of
 
 
 def glance(book: Book) -> Iterator[str]:
@@ -13,7 +14,7 @@ def glance(book: Book) -> Iterator[str]:
     columns = [(case, variant) for case, variant in book.sections() if variant in case.glance]
     if len(columns) < 2:
         return
-    gateway = next((name for name in book.targets() if book.kinds[name] == "gateway"), "")
+    gateway = gateway_of(book)
     yield "<section><h2>At a glance</h2><article><div class='scroll'><table class='glance'><thead><tr><th></th>"
     for case, variant in columns:
         metric = case.metrics[0]

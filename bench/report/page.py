@@ -10,7 +10,7 @@ from bench.report.charts import Series, bars, distribution, over_time
 from bench.report.colours import colours
 from bench.report.format import figure, ratio, sentence
 from bench.report.glance import glance
-from bench.report.terminal import base_of
+from bench.report.notes import base_of, gateway_of, notes, shown
 from bench.result import TOO_BUSY
 
 _STYLE = Path(__file__).with_name("page.css")
@@ -77,7 +77,10 @@ def _warnings(book: Book) -> Iterator[str]:
     others = sum(result.others for result in results) / len(results)
     stolen = sum(result.stolen for result in results) / len(results)
     if others > _NOISY:
-        yield f"Other processes took {others:.0%} of this machine meanwhile: latencies are the higher for it."
+        yield (
+            f"Other processes took {others:.0%} of this machine meanwhile. Latencies are the higher for it, and CPU "
+            "per chunk the lower: what waits for a core is then done in larger lots. Measure again on a quiet machine."
+        )
     if stolen > _NOISY:
         yield f"The hypervisor gave {stolen:.0%} of this machine's time to others: latencies are the higher for it."
 
@@ -85,6 +88,8 @@ def _warnings(book: Book) -> Iterator[str]:
 def _cases(book: Book) -> Iterator[str]:
     last = ""
     for case, variant in book.sections():
+        if not shown(book, case, variant):
+            continue
         if case.name != last:
             if last:
                 yield "</section>"
@@ -110,16 +115,9 @@ def _series(book: Book, target: str) -> Series:
     return Series(target, colours(book)[target], book.kinds[target] == "gateway")
 
 
-def _present(book: Book, case: Case, variant: str) -> Iterator[tuple[str, Cell]]:
-    for target in book.targets():
-        cell = book.cells.get((case.name, variant, target))
-        if cell is not None:
-            yield target, cell
-
-
 def _bars(book: Book, case: Case, variant: str, metric: Metric) -> str:
     values = []
-    for target, cell in _present(book, case, variant):
+    for target, cell in shown(book, case, variant):
         value = book.value(case, variant, target, metric)
         if value is not None:
             spread = None if metric.minus_direct else cell.spread(metric.key)
@@ -136,7 +134,7 @@ def _distribution(book: Book, case: Case, variant: str) -> str:
         return ""
     found = [
         (_series(book, target), histogram)
-        for target, cell in _present(book, case, variant)
+        for target, cell in shown(book, case, variant)
         if (histogram := cell.histogram()).total
     ]
     if not found:
@@ -146,7 +144,7 @@ def _distribution(book: Book, case: Case, variant: str) -> str:
 
 
 def _over_time(book: Book, case: Case, variant: str) -> Iterator[str]:
-    runs = [(_series(book, target), cell.repeats[0]) for target, cell in _present(book, case, variant) if cell.repeats]
+    runs = [(_series(book, target), cell.repeats[0]) for target, cell in shown(book, case, variant) if cell.repeats]
     runs = [(series, result) for series, result in runs if len(result.timeline) > 2]
     if not runs:
         return
@@ -162,9 +160,7 @@ def _over_time(book: Book, case: Case, variant: str) -> Iterator[str]:
 
 def _table(book: Book, case: Case, variant: str) -> Iterator[str]:
     main = case.metrics[0]
-    base = base_of(book)
-    gateway = next((name for name in book.targets() if book.kinds[name] == "gateway"), "")
-    against = [name for name in (base, gateway) if name]
+    against = [name for name in dict.fromkeys((base_of(book), gateway_of(book))) if name]
     yield "<div class='scroll'><table><thead><tr><th>target</th>"
     for metric in case.metrics:
         hint = escape(metric.definition, quote=True)
@@ -173,7 +169,7 @@ def _table(book: Book, case: Case, variant: str) -> Iterator[str]:
         yield f"<th>{escape(main.label)}<small>÷ {escape(name)}</small></th>"
     yield "<th>target<small>CPU</small></th><th>upstream<small>CPU</small></th><th>load<small>CPU</small></th>"
     yield "</tr></thead><tbody>"
-    for target, cell in _present(book, case, variant):
+    for target, cell in shown(book, case, variant):
         yield from _row(book, case, variant, target, cell, against)
     yield "</tbody></table></div>"
     yield from _notes(book, case, variant)
@@ -202,11 +198,7 @@ def _row(book: Book, case: Case, variant: str, target: str, cell: Cell, against:
 
 
 def _notes(book: Book, case: Case, variant: str) -> Iterator[str]:
-    lines = []
-    for target, cell in _present(book, case, variant):
-        if cell.repeats:
-            said = [*cell.notes(), book.harness_limit(cell), cell.problem]
-            lines += [f"<b>{escape(target)}</b>: {escape(text)}" for text in said if text]
+    lines = [f"<b>{escape(names)}</b>: {escape(text)}" for names, text in notes(book, case, variant)]
     if lines:
         yield "<ul class='notes'>" + "".join(f"<li>{text}</li>" for text in lines) + "</ul>"
 

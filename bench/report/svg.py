@@ -65,7 +65,7 @@ def short(value: float) -> str:
     """A tick's label."""
     if value >= 1_000_000:
         return f"{value / 1_000_000:g} M"
-    if value >= 10_000:
+    if value >= 1_000:
         return f"{value / 1_000:g} k"
     return f"{value:g}"
 

@@ -7,56 +7,36 @@ from rich.text import Text
 from bench.book import Book
 from bench.cases import Case
 from bench.report.format import figure, ratio, sentence
+from bench.report.notes import base_of, gateway_of, notes, shown
 
 
 def print_book(book: Book, console: Console) -> None:
     for case, variant in book.sections():
+        if not shown(book, case, variant):
+            continue
         console.print(_table(book, case, variant))
-        for line in _footnotes(book, case, variant):
-            console.print(Text(f"  {line}", style="yellow"))
+        for names, text in notes(book, case, variant):
+            console.print(Text(f"  {names}: {text}", style="yellow" if text != "Not applicable." else "dim"))
         console.print()
     for name, reason in book.skipped.items():
-        console.print(Text(f"{name} was skipped: {reason}", style="yellow"))
+        console.print(Text(f"{name} was skipped: {sentence(reason)}", style="yellow"))
 
 
 def _table(book: Book, case: Case, variant: str) -> Table:
     main = case.metrics[0]
+    against = [name for name in dict.fromkeys((base_of(book), gateway_of(book))) if name]
     table = Table(title=f"{case.name} · {variant}", title_justify="left", title_style="bold", box=None, pad_edge=False)
     table.add_column("target", no_wrap=True)
     for metric in case.metrics:
         table.add_column(f"{metric.label}\n[dim]{metric.unit}[/dim]", justify="right")
-    base = base_of(book)
-    table.add_column(f"{main.label}\n[dim]÷ {base}[/dim]", justify="right")
+    for name in against:
+        table.add_column(f"{main.label}\n[dim]÷ {name}[/dim]", justify="right")
     table.add_column("")
-    for target in book.targets():
-        cell = book.cells.get((case.name, variant, target))
-        if cell is None:
-            continue
-        name = Text(target, style="bold green" if book.kinds[target] == "gateway" else "")
-        if not cell.repeats:
-            why = "n/a" if cell.reason == "n/a" else "none, see below"
-            table.add_row(name, *["–"] * len(case.metrics), "", Text(why, style="dim"))
-            continue
+    bases = [book.value(case, variant, name, main) for name in against]
+    for target, cell in shown(book, case, variant):
         values = [book.value(case, variant, target, metric) for metric in case.metrics]
-        against = book.value(case, variant, base, main)
         mark = Text(f"FAILED: {cell.verdict}", style="bold red") if cell.verdict else Text("")
-        table.add_row(name, *map(figure, values), ratio(values[0], against), mark)
+        name_style = "bold green" if book.kinds[target] == "gateway" else ""
+        ratios = [ratio(values[0], base) for base in bases]
+        table.add_row(Text(target, style=name_style), *map(figure, values), *ratios, mark)
     return table
-
-
-def base_of(book: Book) -> str:
-    """What ratios are against: the floor if it was there."""
-    targets = book.targets()
-    return next((name for name in ("floor", "direct") if name in targets), targets[0] if targets else "")
-
-
-def _footnotes(book: Book, case: Case, variant: str) -> list[str]:
-    lines = []
-    for target in book.targets():
-        cell = book.cells.get((case.name, variant, target))
-        if cell is None:
-            continue
-        said = [cell.reason] if cell.reason not in ("", "n/a") else []
-        said += [*cell.notes(), book.harness_limit(cell), cell.problem]
-        lines += [f"{target}: {sentence(text)}" for text in said if text]
-    return lines

@@ -5,7 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bench.processes import ROOT
@@ -19,28 +19,35 @@ class Venv:
     """A virtual environment in the cache, with what one peer needs."""
 
     def __init__(self, name: str, *packages: str) -> None:
-        """The first package is the one whose version is reported."""
         self.folder = CACHE / name
         self._packages = packages
 
     def bin(self, program: str) -> str:
         return str(self.folder / "bin" / program)
 
-    def install(self, say: Say) -> str:
+    def with_(self, *reported: str) -> Callable[[Say], str]:
+        """What installs it and returns the versions of the packages `reported`."""
+
+        def install(say: Say) -> str:
+            self._install(say)
+            return ", ".join(f"{name} {self._version(name)}" for name in reported)
+
+        return install
+
+    def _install(self, say: Say) -> None:
         stamp = self.folder / ".installed"
         wanted = "\n".join(self._packages)
-        if not stamp.exists() or stamp.read_text() != wanted:
-            say(f"installing {', '.join(self._packages)} into {self.folder.relative_to(ROOT)}")
-            shutil.rmtree(self.folder, ignore_errors=True)
-            _run([sys.executable, "-m", "venv", str(self.folder)])
-            _run([self.bin("python"), "-m", "pip", "install", "--quiet", *self._packages])
-            stamp.write_text(wanted)
-        return self._version()
+        if stamp.exists() and stamp.read_text() == wanted:
+            return
+        say(f"installing {', '.join(self._packages)} into {self.folder.relative_to(ROOT)}")
+        shutil.rmtree(self.folder, ignore_errors=True)
+        _run([sys.executable, "-m", "venv", str(self.folder)])
+        _run([self.bin("python"), "-m", "pip", "install", "--quiet", *self._packages])
+        stamp.write_text(wanted)
 
-    def _version(self) -> str:
-        name = self._packages[0].partition("[")[0].partition("=")[0].partition("<")[0]
-        code = f"import importlib.metadata as m; print(m.version({name!r}))"
-        return f"{name} {_run([self.bin('python'), '-c', code]).strip()}"
+    def _version(self, package: str) -> str:
+        code = f"import importlib.metadata as m; print(m.version({package!r}))"
+        return _run([self.bin("python"), "-c", code]).strip()
 
 
 class NodeFolder:

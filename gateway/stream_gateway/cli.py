@@ -13,9 +13,13 @@ import typer
 from stream_gateway.config import Config, ConfigError, load_config
 from stream_gateway.gateway import Gateway
 from stream_gateway.observe.logging import configure_logging
+from stream_gateway.server.certificates import Certificates
 from stream_gateway.upstream.openai import read_key
 
 GC_THRESHOLDS: Final = (50_000, 20, 100)
+
+GOODBYE: Final = 2.0
+"""Seconds in which sockets are closed with a hint to come back, before everything ends."""
 
 app = typer.Typer(
     name="stream-gateway",
@@ -32,7 +36,9 @@ ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="TOML fi
 def serve(
     config: ConfigFile = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 for a free one [default: 8080].")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Port to listen on; 0 for a free one [default: 8080].")
+    ] = None,
 ) -> None:
     """Serve until interrupted."""
     try:
@@ -42,7 +48,8 @@ def serve(
     except ConfigError as error:
         _fail(str(error))
     except OSError as error:
-        _fail(f"cannot listen on {settings.server.host}:{settings.server.port}: {error.strerror or error}.")
+        address = settings.server.unix or f"{settings.server.host}:{settings.server.port}"
+        _fail(f"cannot listen on {address}: {error.strerror or error}.")
     _say_what_to_try(gateway)
     trio.run(_serve, gateway)
 
@@ -54,6 +61,8 @@ def check(config: Annotated[Path, typer.Argument(help="The TOML file to check.")
         settings = load_config(config)
         for name, provider in settings.providers.items():
             read_key(name, provider)
+        if settings.server.tls_certificate is not None:
+            Certificates(settings.server.tls_certificate, settings.server.tls_key)
     except ConfigError as error:
         _fail(str(error))
     typer.echo(f"{config}: good; {len(settings.providers)} providers, {len(settings.routes)} routes.")
@@ -74,25 +83,43 @@ def _override(config: Config, host: str | None, port: int | None) -> Config:
 
 
 async def _serve(gateway: Gateway) -> None:
-    """Run the gateway until SIGINT or SIGTERM."""
+    """Run the gateway until SIGINT or SIGTERM; SIGHUP reads the certificate again."""
     # Logs are many small objects that live for minutes; a collector that walks them all every few thousand
     # allocations costs a third of the CPU under churn, and pauses of milliseconds. There are few cycles here.
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     async with trio.open_nursery() as nursery:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
             await nursery.start(gateway.run)
             async for number in signals:
-                structlog.get_logger().info("stopping", signal=signal.Signals(number).name)
-                break
+                if number != signal.SIGHUP:
+                    structlog.get_logger().info("stopping", signal=signal.Signals(number).name)
+                    break
+                _reload(gateway)
+            gateway.drain()
+            with trio.move_on_after(GOODBYE):
+                await gateway.sockets_gone()
             nursery.cancel_scope.cancel()
+
+
+def _reload(gateway: Gateway) -> None:
+    try:
+        gateway.reload()
+    except ConfigError as error:
+        structlog.get_logger().error("reload_failed", error=str(error))
+    else:
+        structlog.get_logger().info("reloaded")
 
 
 def _say_what_to_try(gateway: Gateway) -> None:
     """One line for people, on standard output; the log is on standard error."""
     body = """'{"model":"demo","stream":true,"messages":[{"role":"user","content":"Hi"}]}'"""
-    typer.echo(f"Try:  curl -N http://{gateway.host}:{gateway.port}/v1/chat/completions -d {body}")
+    server = gateway.config.server
+    scheme = "https" if server.tls_certificate else "http"
+    address = f"--unix-socket {server.unix} {scheme}://localhost" if server.unix else f"{scheme}://{gateway.host}"
+    port = f":{gateway.port}" if gateway.port else ""
+    typer.echo(f"Try:  curl -N {address}{port}/v1/chat/completions -d {body}")
 
 
 def _fail(message: str) -> None:

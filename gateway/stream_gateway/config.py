@@ -4,13 +4,15 @@ Any scalar can be set by the environment: `STREAM_GATEWAY_SERVER__PORT=9000` is 
 """
 
 import difflib
+import ipaddress
 import json
 import os
 import re
 import tomllib
+import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_type_hints
+from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
 
 import msgspec
 
@@ -32,7 +34,11 @@ class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class ServerSettings(_Section, frozen=True):
-    """The data plane. `port` 0 takes a free one; `send_buffer_bytes` 0 leaves the size to the kernel."""
+    """The data plane. `port` 0 takes a free one; `send_buffer_bytes` 0 leaves the size to the kernel.
+
+    `unix` is a path to listen on instead of `host` and `port`. `trusted_proxies` are networks (or `unix`) whose
+    `X-Forwarded-For` is believed.
+    """
 
     host: str = "127.0.0.1"
     port: Port = 8080
@@ -40,10 +46,19 @@ class ServerSettings(_Section, frozen=True):
     keepalive: Seconds = 15.0
     write_timeout: Seconds = 30.0
     send_buffer_bytes: Annotated[int, msgspec.Meta(ge=0)] = 131_072
+    unix: str | None = None
+    reuse_port: bool = False
+    tls_certificate: str | None = None
+    tls_key: str | None = None
+    proxy_protocol: bool = False
+    trusted_proxies: tuple[str, ...] = ()
 
 
 class LimitSettings(_Section, frozen=True):
-    """What a client may ask of us. `idle_timeout` is for connections between two requests."""
+    """What a client may ask of us. `idle_timeout` is for connections between two requests.
+
+    `streams_per_connection` and `resets_per_second` are for HTTP/2.
+    """
 
     connections: Annotated[int, msgspec.Meta(gt=0)] = 10_000
     header_bytes: Bytes = 16_384
@@ -51,6 +66,8 @@ class LimitSettings(_Section, frozen=True):
     body_bytes: Bytes = 20_971_520
     body_timeout: Seconds = 30.0
     idle_timeout: Seconds = 75.0
+    streams_per_connection: Annotated[int, msgspec.Meta(gt=0)] = 256
+    resets_per_second: Seconds = 50.0
 
 
 class StreamSettings(_Section, frozen=True):
@@ -173,7 +190,10 @@ def _merge_environment(data: dict[str, Any], environ: Mapping[str, str]) -> None
     sections = get_type_hints(Config)
     for name, value in environ.items():
         section, _, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
-        if name.startswith(ENV_PREFIX) and key and section in sections:
+        if name.startswith(ENV_PREFIX) and key:
+            if section not in sections or not hasattr(sections[section], "__struct_fields__"):
+                known = ", ".join(kind for kind, hint in sections.items() if hasattr(hint, "__struct_fields__"))
+                raise ConfigError(f"environment variable {name}: there is no section `{section}`; known: {known}.")
             try:
                 parsed = json.loads(value)
             except ValueError:
@@ -202,6 +222,8 @@ def _explain(text: str, kind: type[Any], key: str, where: str) -> str:
     full = (key + path.removesuffix("`")).removeprefix(".")
     unknown = re.fullmatch(r"Object contains unknown field `(.+)`", what)
     if unknown is None:
+        if what.startswith("Invalid enum value"):
+            what += f"; expected {_choices(kind, path.removesuffix('`'))}"
         return f"{where}: key `{full}`: {what[:1].lower()}{what[1:]}."
     allowed = _keys(kind, path.removesuffix("`"))
     close = difflib.get_close_matches(unknown[1], allowed, 1)
@@ -218,13 +240,34 @@ def _keys(kind: type[Any], path: str) -> list[str]:
     return list(kind.__struct_fields__)
 
 
+def _choices(kind: type[Any], path: str) -> str:
+    """The values that may stand at a path below a section, where only some may."""
+    for part in re.findall(r"\.(\w+)", path):
+        kind = get_type_hints(kind)[part]
+    return " or ".join(f"`{choice}`" for choice in get_args(kind))
+
+
+def _is_base_url(text: str) -> bool:
+    try:
+        url = urllib.parse.urlsplit(text)
+        return url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0 and not re.search(r"\s", text)
+    except ValueError:  # a port that is none, or brackets that do not match
+        return False
+
+
 def _check(config: Config, where: str) -> None:
     """What types cannot say."""
+    _check_server(config.server, where)
     for name, provider in config.providers.items():
-        if not re.match(r"https?://[^/\s]+", provider.base_url):
+        if not _is_base_url(provider.base_url):
             raise ConfigError(
                 f'{where}: key `providers."{name}".base_url`: expected an http:// or https:// URL, '
                 f"got `{provider.base_url}`."
+            )
+        if "?" in provider.base_url or "#" in provider.base_url:
+            raise ConfigError(
+                f'{where}: key `providers."{name}".base_url`: expected a URL without query or fragment; '
+                "paths are appended to it."
             )
         if provider.api_key_env and provider.api_key_file:
             raise ConfigError(f'{where}: key `providers."{name}"`: give api_key_env or api_key_file, not both.')
@@ -236,3 +279,17 @@ def _check(config: Config, where: str) -> None:
                     f'{where}: key `routes."{name}".targets[{index}].provider`: there is no provider '
                     f"`{target.provider}`; known: {known}."
                 )
+
+
+def _check_server(server: ServerSettings, where: str) -> None:
+    if server.tls_key is not None and server.tls_certificate is None:
+        raise ConfigError(f"{where}: key `server.tls_key`: a key is of no use without `server.tls_certificate`.")
+    for index, network in enumerate(server.trusted_proxies):
+        try:
+            if network != "unix":
+                ipaddress.ip_network(network, strict=False)
+        except ValueError:
+            raise ConfigError(
+                f"{where}: key `server.trusted_proxies[{index}]`: expected a network like 10.0.0.0/8, an address, "
+                f"or `unix`, got `{network}`."
+            ) from None

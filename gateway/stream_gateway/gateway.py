@@ -7,13 +7,18 @@ import trio
 from stream_gateway.config import Config
 from stream_gateway.engines.memory import MemoryEngine
 from stream_gateway.guard.origins import OriginPolicy
+from stream_gateway.guard.proxies import TrustedProxies
+from stream_gateway.server.certificates import Certificates
 from stream_gateway.server.chat import ChatRoutes
+from stream_gateway.server.exchange import Exchange
+from stream_gateway.server.http1 import Handler
 from stream_gateway.server.keepalive import Keepalive
 from stream_gateway.server.listener import Listener, bind
 from stream_gateway.server.routes import Routes
 from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.streams import StreamRoutes
 from stream_gateway.streams.registry import Registry
+from stream_gateway.streams.turn import Turn
 from stream_gateway.upstream import demo
 from stream_gateway.upstream.demo import DemoProvider
 from stream_gateway.upstream.openai import OpenAIProvider
@@ -37,20 +42,33 @@ class Statistics(msgspec.Struct, frozen=True):
     log_bytes: int
 
 
+def _behind(proxies: TrustedProxies, handle: Handler) -> Handler:
+    """A handler that believes trusted proxies about who asks."""
+
+    async def handle_for_client(exchange: Exchange) -> None:
+        exchange.peer = proxies.client(exchange.peer, exchange.headers.get("x-forwarded-for"))
+        await handle(exchange)
+
+    return handle_for_client
+
+
 class Gateway:
     """A gateway as `config` says. It binds its address at once, and serves in `run`.
 
     Raises:
-        ConfigError: a provider's key cannot be read.
+        ConfigError: a provider's key cannot be read, or the certificate cannot be used.
         OSError: the address cannot be bound.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self._pump = open_pump()
+        server = config.server
+        self._certificates = Certificates(server.tls_certificate, server.tls_key) if server.tls_certificate else None
+        self._turn = Turn()
+        self._pump = open_pump(self._turn)
         self._openai = {name: OpenAIProvider(name, settings, self._pump) for name, settings in config.providers.items()}
         self._engine = MemoryEngine(config.streams.budget_bytes)
-        self._registry = Registry(config.streams, self._engine)
+        self._registry = Registry(config.streams, self._engine, self._turn)
         self._keepalive = Keepalive(config.server.keepalive)
         providers: dict[str, Provider] = {demo.NAME: DemoProvider(), **self._openai}
         router = Router(config.routes, providers)
@@ -61,9 +79,17 @@ class Gateway:
             self._sockets,
             OriginPolicy(config.cors.origins),
         )
-        sock = bind(config.server)
-        self.host, self.port = sock.getsockname()[:2]
-        self._listener = Listener(sock, routes.handle, config.server, config.limits)
+        sock = bind(server)
+        self.host: str = server.unix or sock.getsockname()[0]
+        self.port: int = 0 if server.unix else sock.getsockname()[1]
+        self._listener = Listener(
+            sock,
+            _behind(TrustedProxies(server.trusted_proxies), routes.handle) if server.trusted_proxies else routes.handle,
+            server,
+            config.limits,
+            certificates=self._certificates,
+            turn=self._turn,
+        )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled. Started when it listens; connections are refused or cut when it ends."""
@@ -80,6 +106,24 @@ class Gateway:
             finally:
                 for provider in self._openai.values():
                     provider.transport.close()
+
+    def reload(self) -> None:
+        """Read certificate and key again, for connections from now on; those that are open go on.
+
+        Raises:
+            ConfigError: they cannot be used; the old ones stay in use.
+        """
+        if self._certificates is not None:
+            self._certificates.reload()
+
+    async def sockets_gone(self) -> None:
+        """Wait until there is no WebSocket any more."""
+        await self._sockets.gone()
+
+    def drain(self) -> None:
+        """Accept no more connections, and ask clients to go elsewhere; what runs may end."""
+        self._listener.drain()
+        self._sockets.drain()
 
     def statistics(self) -> Statistics:
         """What it holds right now."""

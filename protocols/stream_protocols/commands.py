@@ -61,6 +61,8 @@ class Ping(_Command, frozen=True, tag="ping"):
 
 Command: TypeAlias = Create | Subscribe | Unsubscribe | Cancel | Ping
 
+_TYPES: Final = "stream.create, stream.subscribe, stream.unsubscribe, stream.cancel or ping"
+
 
 class _Message(msgspec.Struct, frozen=True, tag_field="type"):
     pass
@@ -236,6 +238,9 @@ def check_key(key: str | None) -> str | None:
 def _explain(error: msgspec.ValidationError) -> StreamProtocolError:
     found = invalid_field(str(error))
     if isinstance(found, InvalidField):
+        # msgspec repeats the value, however long it is; which values there are helps more.
+        if found.param == "type":
+            return InvalidField(f"Field `type` must name a command: {_TYPES}.", param="type")
         return found
     return BadRequest(f"The message is no command: {error}.")
 

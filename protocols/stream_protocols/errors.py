@@ -96,6 +96,13 @@ class InvalidField(BadRequest):
     code = "invalid_field"
 
 
+class KeyConflict(BadRequest):
+    """An idempotency key that belongs to another request."""
+
+    status = 409
+    code = "key_conflict"
+
+
 class OriginNotAllowed(RemoteError):
     """A browser page from an origin that is not allowed here."""
 

@@ -32,6 +32,9 @@ class Renderer(Protocol):
 
     media_type: str
 
+    shared: bool
+    """Whether all clients of a kind use this one; one that compresses with context is a single connection's."""
+
     keepalive: bytes
     """What says "still here" between two events and is no event; all its clients must ignore it."""
 
@@ -44,6 +47,8 @@ class Renderer(Protocol):
 
 class _Rendering:
     """What both containers share: which payload stands for a record."""
+
+    shared = True
 
     def __init__(self, encoder: Encoder, dialect: str | None) -> None:
         self._encode = encoder.encode
@@ -117,7 +122,8 @@ class SocketRenderer:
     media_type = ""
     keepalive = b""  # a socket has pings
 
-    def __init__(self, stream: str, epoch: str, codec: Codec, packer: Packer) -> None:
+    def __init__(self, stream: str, epoch: str, codec: Codec, packer: Packer, *, shared: bool = True) -> None:
+        self.shared = shared
         self._codec = codec
         self._pack = packer
         self._prefix = codec.event_prefix(stream)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
+import trio.testing
 
 from tests.doubles.gate import Gate
 from tests.doubles.gateway_client import CHAT, STREAMS, chat_body, error_of, native_text, openai_text, types
@@ -213,22 +214,25 @@ async def test_a_storm_of_a_thousand(upstream: OpenAIServer, gateway: ServedGate
     upstream.scripts["after"] = after = Script(deltas=words(20))
     storm = Storm(gateway)
     await storm.rage(50)
-    await gateway.idle()
-    await upstream.all_left()
-    # Upstream connections that wait in the pool may stay; the double has two tasks for each.
-    tasks = _tasks() - upstream.open_connections * 2
+    tasks = await _tasks_when_settled(upstream, gateway)
     await storm.rage(STORM)
-    await gateway.idle()
-    await upstream.all_left()
+    assert await _tasks_when_settled(upstream, gateway) == tasks
     assert gateway.busy == dict.fromkeys(gateway.busy, 0)
-    await until(lambda: _tasks() - upstream.open_connections * 2 <= tasks)
     assert openai_text(await (await gateway.chat("after")).events().rest()) == after.text
     whole = await (await gateway.chat("after", stream=False)).json()
     assert whole["choices"][0]["message"]["content"] == after.text
 
 
-def _tasks() -> int:
-    return trio.lowlevel.current_statistics().tasks_living
+async def _tasks_when_settled(upstream: OpenAIServer, gateway: ServedGateway) -> int:
+    """How many tasks there are once everybody has left.
+
+    Upstream connections that wait in the pool may stay, and no others; the double has two tasks for each.
+    """
+    await gateway.idle()
+    await upstream.all_left()
+    await until(lambda: upstream.open_connections == gateway.now.upstream_idle)
+    await trio.testing.wait_all_tasks_blocked()
+    return trio.lowlevel.current_statistics().tasks_living - 2 * upstream.open_connections
 
 
 async def test_unknown_streams_do_not_pile_up(gateway: ServedGateway) -> None:

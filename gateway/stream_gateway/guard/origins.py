@@ -11,6 +11,10 @@ MAX_AGE: Final = "600"
 """Seconds for which a browser may remember a preflight."""
 
 
+_ADDRESS: Final = re.compile(r"(?:localhost|[0-9.]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?", re.IGNORECASE)
+"""A Host that is an address, which nobody else can make lead to us."""
+
+
 class OriginPolicy:
     """An allow-list of origins.
 
@@ -31,7 +35,10 @@ class OriginPolicy:
         self._allowed = re.compile("|".join(patterns) or r"(?!)", re.IGNORECASE)
 
     def allows(self, origin: str, host: str | None) -> bool:
-        """Whether a page of `origin` may call us; a page that came from `host`, ourselves, always may."""
+        """Whether a page of `origin` may call us; one that came from us, at the address `host`, always may."""
         if self._any or self._allowed.fullmatch(origin):
             return True
-        return host is not None and origin.partition("://")[2].lower() == host.lower()
+        if host is None or origin.partition("://")[2].lower() != host.lower():
+            return False
+        # By name, the page may be a stranger's whose name now leads to us (DNS rebinding): it has to be listed.
+        return _ADDRESS.fullmatch(host) is not None

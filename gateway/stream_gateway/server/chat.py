@@ -5,9 +5,7 @@ import time
 from functools import partial
 from typing import Any, Final
 
-import trio
-
-from stream_gateway.server.delivery import Start, deliver, resume
+from stream_gateway.server.delivery import deliver, deliver_new, resume
 from stream_gateway.server.exchange import Exchange, HeaderList
 from stream_gateway.server.formats import renderer_for
 from stream_gateway.server.keepalive import Keepalive
@@ -21,7 +19,7 @@ from stream_protocols.dialects.openai_chat import ChatRequest, parse_request
 from stream_protocols.dialects.openai_chat.encoder import error_json
 from stream_protocols.dialects.openai_chat.request import Lease, check_lease
 from stream_protocols.errors import InvalidField
-from stream_protocols.events import StreamCancelled, StreamFailed, StreamStarted
+from stream_protocols.events import StreamCancelled, StreamFailed
 
 PLAIN_LEASE: Final = 0.0
 """A client that did not ask for more cannot come back: when it leaves, nobody reads, and nobody shall pay."""
@@ -59,28 +57,18 @@ class ChatRoutes:
     async def _resume(self, exchange: Exchange, request: ChatRequest, cursor: str) -> None:
         stream = self._registry.get(parse_cursor(cursor).stream)
         start = resume(stream, cursor, openai_chat.NAME)
-        await self._deliver(exchange, request, stream, start)
+        renderer = renderer_for(stream, openai_chat.NAME, include_usage=request.include_usage)
+        await deliver(exchange, stream, renderer, start, self._keepalive)
 
     async def _stream(self, exchange: Exchange, request: ChatRequest, target: Target) -> None:
         lease = request.lease if request.lease is not None else _lease_header(exchange)
         provider = target.provider
         stream = self._registry.create(request.model, dialect=provider.dialect, lease=lease)
-        with stream.held():
-            self._registry.start(stream, partial(provider.stream, request, target.model))
-            # Until the provider has accepted, a failure can still be an HTTP status. No longer than the
-            # keepalive interval, though: then the client, or a proxy before it, wants to hear something.
-            with trio.move_on_at(exchange.began + self._keepalive.interval):
-                await stream.opened.wait()
-            terminal = stream.terminal
-            first = stream.log.record(1)
-            if terminal is not None and first is not None and not isinstance(first[0], StreamStarted):
-                await respond_failure(exchange, terminal, stream)
-            else:
-                await self._deliver(exchange, request, stream, Start())
-
-    async def _deliver(self, exchange: Exchange, request: ChatRequest, stream: Stream, start: Start) -> None:
         renderer = renderer_for(stream, openai_chat.NAME, include_usage=request.include_usage)
-        await deliver(exchange, stream, renderer, start, self._keepalive)
+        generate = partial(provider.stream, request, target.model)
+        produce = partial(self._registry.start, stream, generate)
+        if not await deliver_new(exchange, stream, renderer, self._keepalive, produce):
+            await respond_failure(exchange, stream.terminal, stream)
 
     async def _complete(self, exchange: Exchange, request: ChatRequest, target: Target) -> None:
         try:

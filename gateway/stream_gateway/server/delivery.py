@@ -1,18 +1,21 @@
 """Delivery: from a stream to the body of a response, beginning wherever the client stopped."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import msgspec
 import structlog
+import trio
 
-from stream_gateway.server.exchange import Exchange
+from stream_gateway.server.exchange import BodyOutlet, Exchange, HeaderList
 from stream_gateway.server.keepalive import Keepalive
 from stream_gateway.streams.stream import Stream
 from stream_gateway.streams.subscription import Subscription
 from stream_protocols.cursor import Gap, check, format_cursor, parse_cursor
 from stream_protocols.dialects import native
 from stream_protocols.errors import CursorExpired, CursorFromFuture, EpochMismatch
-from stream_protocols.events import Notice
+from stream_protocols.events import Notice, StreamStarted
 from stream_protocols.render import Renderer
 
 _log = structlog.get_logger()
@@ -81,20 +84,71 @@ async def deliver(exchange: Exchange, stream: Stream, renderer: Renderer, start:
         # Nothing is left. 204 is also what tells a browser's EventSource not to come back.
         await exchange.respond(204, [("Stream-Id", stream.id)])
         return
-    headers = [("Content-Type", renderer.media_type), ("Stream-Id", stream.id), *_HEADERS]
-    outlet = exchange.open(200, headers)
+    outlet = exchange.open(200, stream_headers(stream, renderer))
     if exchange.method == "HEAD":
         await outlet.finish()
         return
     with (
-        Subscription(stream, renderer, outlet, after=start.after, offset=start.offset) as subscription,
+        Subscription(
+            stream, renderer, outlet, after=start.after, offset=start.offset, welcome=outlet.welcome
+        ) as subscription,
         keepalive.watching(subscription, exchange.began),
     ):
+        outlet.begin()
         if start.gap is not None and (notice := renderer.notice(gap_notice(stream, start.gap))):
             await outlet.flush()
             outlet.write_now(outlet.framing(notice))
-        reason = await subscription.run()
+        await conclude(subscription, outlet)
+
+
+async def deliver_new(
+    exchange: Exchange, stream: Stream, renderer: Renderer, keepalive: Keepalive, produce: Callable[[], None]
+) -> bool:
+    """Send a stream from its very beginning: the first piece leaves as soon as the provider has sent it.
+
+    Until the provider has accepted, a refusal can still be an HTTP status. No longer than the keepalive interval,
+    though: then the client, or a proxy before it, wants to hear something.
+
+    Args:
+        produce: starts the stream's producer.
+
+    Returns:
+        False when the stream failed before it began; nothing has been answered then.
+    """
+    refused = partial(has_failed_early, stream)
+    outlet = exchange.open(200, stream_headers(stream, renderer), unless=refused)
+    with (
+        Subscription(stream, renderer, outlet, welcome=outlet.welcome) as subscription,
+        keepalive.watching(subscription, exchange.began),
+    ):
+        subscription.go_live()
+        produce()
+        with trio.move_on_at(exchange.began + keepalive.interval):
+            await stream.opened.wait()
+        if refused():
+            return False
+        outlet.begin()
+        await conclude(subscription, outlet)
+    return True
+
+
+async def conclude(subscription: Subscription, outlet: BodyOutlet) -> None:
+    """Run a subscription; end the body if the stream came to its end."""
+    reason = await subscription.run()
     if reason is None:
         await outlet.finish()
     else:
-        _log.info("subscription_ended", stream=stream.id, reason=reason)
+        _log.info("subscription_ended", stream=subscription.stream.id, reason=reason)
+
+
+def stream_headers(stream: Stream, renderer: Renderer) -> HeaderList:
+    """The headers of every streamed body."""
+    return [("Content-Type", renderer.media_type), ("Stream-Id", stream.id), *_HEADERS]
+
+
+def has_failed_early(stream: Stream) -> bool:
+    """Whether a stream ended before its provider accepted the request."""
+    if stream.terminal is None:
+        return False
+    first = stream.log.record(1)
+    return first is not None and not isinstance(first[0], StreamStarted)

@@ -5,7 +5,7 @@ import email.utils
 import re
 import time
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -13,18 +13,39 @@ import trio
 
 from stream_gateway.server.sockets.wire import Serve
 from stream_gateway.streams.follower import Outlet
+from stream_gateway.streams.subscription import Welcome
+from stream_protocols.errors import BadRequest
 
 _ABSOLUTE: Final = re.compile(r"https?://[^/?]*", re.IGNORECASE)
 """What an absolute-form target (RFC 9112 §3.2.2) has before its path: which host was meant makes no difference."""
 
 HeaderList = list[tuple[str, str]]
 
+MAX_PARAMETERS: Final = 100
+"""Of a query string: each costs a little, and we know two."""
+
 
 class BodyOutlet(Outlet, Protocol):
-    """The body of a streamed response."""
+    """The body of a streamed response. Its head leaves with the first write, or when `begin` is called."""
+
+    @property
+    def welcome(self) -> Welcome | None:
+        """How to ask how much is wanted (see `Subscription`), None where that is not known."""
+
+    def begin(self) -> None:
+        """Send the head now, if it has not left.
+
+        Raises:
+            OSError: the client is gone.
+        """
 
     async def finish(self) -> None:
         """End the body properly. Without it the client sees that it was cut off."""
+
+
+def never() -> bool:
+    """No."""
+    return False
 
 
 class Exchange(abc.ABC):
@@ -54,9 +75,16 @@ class Exchange(abc.ABC):
         self._query = query
 
     def query(self, name: str) -> str | None:
-        """A parameter of the query string, None when it is not there; the first of several."""
-        values = urllib.parse.parse_qs(self._query, keep_blank_values=True, max_num_fields=100).get(name)
-        return values[0] if values else None
+        """A parameter of the query string, None when it is not there; the first of several.
+
+        Raises:
+            BadRequest: there are more than anybody needs.
+        """
+        try:
+            values = urllib.parse.parse_qs(self._query, keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
+        except ValueError:
+            raise BadRequest(f"The query string has more than {MAX_PARAMETERS} parameters.") from None
+        return values.get(name, [None])[0]
 
     @property
     @abc.abstractmethod
@@ -80,13 +108,14 @@ class Exchange(abc.ABC):
         """
 
     @abc.abstractmethod
-    def open(self, status: int, headers: HeaderList) -> BodyOutlet:
-        """Send the head of a streamed response; the body goes into the outlet.
+    def open(self, status: int, headers: HeaderList, *, unless: Callable[[], bool] = never) -> BodyOutlet:
+        """Prepare a streamed response; the body goes into the outlet.
 
-        Does not wait, so that nothing can happen between looking at a stream and following it.
+        Nothing waits here, so that nothing can happen between looking at a stream and following it. Until the
+        head has left, `respond` may still be used instead.
 
-        Raises:
-            OSError: the client is gone.
+        Args:
+            unless: asked before the head leaves with a first write; when it says so, that write is refused.
         """
 
     @abc.abstractmethod

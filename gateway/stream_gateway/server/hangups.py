@@ -9,7 +9,10 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
+import structlog
 import trio
+
+_log = structlog.get_logger()
 
 
 class Hangups(Protocol):
@@ -40,7 +43,7 @@ class EpollHangups:
                 for number, _ in self._epoll.poll(0):
                     callback = self._callbacks.get(number)
                     if callback is not None:
-                        callback()
+                        _call(callback)
         finally:
             self._epoll.close()
 
@@ -70,7 +73,7 @@ class PollingHangups:
             for sock, callback in list(self._watched.items()):
                 if self._gone(sock):
                     del self._watched[sock]
-                    callback()
+                    _call(callback)
 
     @staticmethod
     def _gone(sock: socket.socket) -> bool:
@@ -88,6 +91,13 @@ class PollingHangups:
     def remove(self, sock: socket.socket) -> None:
         """Stop watching."""
         self._watched.pop(sock, None)
+
+
+def _call(callback: Callable[[], None]) -> None:
+    try:
+        callback()
+    except Exception:  # it concerns one connection only
+        _log.exception("hangup_failed")
 
 
 def open_hangups() -> Hangups:

@@ -7,13 +7,14 @@ the transport itself.
 
 import http
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import h11
 import trio
 
 from stream_gateway.config import LimitSettings
-from stream_gateway.server.exchange import Exchange, HeaderList, date
+from stream_gateway.server.exchange import Exchange, HeaderList, date, never
 from stream_gateway.server.hangups import Hangups
 from stream_gateway.server.sockets.wire import Serve
 from stream_gateway.server.transport import Transport
@@ -49,8 +50,10 @@ class Http1Connection:
         self._gone = False
         self._scope: trio.CancelScope | None = None
 
-    async def serve(self) -> None:
-        """Serve requests in order. Returns when the connection is to be closed."""
+    async def serve(self, initial: bytes = b"") -> None:
+        """Serve requests in order, `initial` being their first bytes. Returns when the connection is to be closed."""
+        if initial:
+            self.h11.receive_data(initial)
         self._hangups.add(self.transport.sock, self._on_hangup)
         try:
             while await self._serve_one():
@@ -105,6 +108,9 @@ class Http1Connection:
             await self._handler(exchange)
         self._scope = None
         if scope.cancelled_caught or not exchange.finished:
+            # An answer that breaks off must not look like its end, and what the client has not taken must not
+            # wait in the kernel for it.
+            self.transport.abort()
             return False
         if self.h11.our_state is h11.DONE and self.h11.their_state is h11.DONE:
             return True
@@ -205,15 +211,17 @@ class Http1Exchange(Exchange):
         await self._connection.transport.send_all(data)
         self.finished = True
 
-    def open(self, status: int, headers: HeaderList) -> "Http1Outlet":
-        """Send the head of a streamed response (see `Exchange`)."""
+    def open(self, status: int, headers: HeaderList, *, unless: Callable[[], bool] = never) -> "Http1Outlet":
+        """Prepare a streamed response (see `Exchange`)."""
         extra = [("Transfer-Encoding", "chunked")] if self._chunked else [("Connection", "close")]
-        self._connection.transport.write_now(self._head(status, [*headers, *extra]))
-        return Http1Outlet(self, self._connection, chunked if self._chunked else identity)
+        head = partial(self._head, status, [*headers, *extra])
+        return Http1Outlet(self, self._connection, head, unless, chunked if self._chunked else identity)
 
     async def upgrade(self, headers: HeaderList, serve: Serve) -> None:
         """Accept a WebSocket (see `Exchange`; RFC 6455 §4.2)."""
-        if self.headers.get("upgrade", "").lower() != "websocket":
+        named = [token.strip().lower() for token in self.headers.get("connection", "").split(",")]
+        asked = "upgrade" in named and self.headers.get("upgrade", "").lower() == "websocket"
+        if not asked or self.method != "GET" or not self._chunked:  # chunked: it speaks HTTP/1.1 at least
             raise UpgradeRequired("This path speaks WebSocket; send an opening handshake (Upgrade: websocket).")
         if self.headers.get("sec-websocket-version") != "13":
             raise UpgradeRequired("Only version 13 of WebSocket is spoken here; send Sec-WebSocket-Version: 13.")
@@ -242,16 +250,42 @@ class Http1Exchange(Exchange):
 class Http1Outlet:
     """A streamed body; chunked where the client can take it, else ended by closing."""
 
-    def __init__(self, exchange: Http1Exchange, connection: Http1Connection, framing: Framing) -> None:
+    def __init__(
+        self,
+        exchange: Http1Exchange,
+        connection: Http1Connection,
+        head: Callable[[], bytes],
+        unless: Callable[[], bool],
+        framing: Framing,
+    ) -> None:
         self.framing = framing
+        self.welcome = None
+        self.clear = connection.transport.clear
+        self.flush = connection.transport.flush
+        self.write_now: Callable[[bytes], bool] = self._write_first
         self._exchange = exchange
         self._connection = connection
-        self.clear = connection.transport.clear
-        self.write_now = connection.transport.write_now
-        self.flush = connection.transport.flush
+        self._head: Callable[[], bytes] | None = head
+        self._unless = unless
+
+    def _write_first(self, data: bytes) -> bool:
+        """Write the head and the first piece in one; from then on the transport is written directly."""
+        head = self._head
+        if head is None or self._unless():
+            return False
+        self._head = None
+        self.write_now = self._connection.transport.write_now
+        return self.write_now(head() + data)
+
+    def begin(self) -> None:
+        """Send the head now, if it has not left."""
+        if self._head is not None:
+            self._unless = never
+            self._write_first(b"")
 
     async def finish(self) -> None:
         """End the body properly."""
+        self.begin()
         await self._connection.transport.send_all(self._connection.h11.send(h11.EndOfMessage()) or b"")
         self._exchange.finished = True
 

@@ -26,7 +26,9 @@ class Keepalive(Reminders):
 
     def _look_at(self, follower: Follower) -> float:
         now = trio.current_time()
-        if follower.last_write + self.interval <= now:
-            follower.keep_alive()
+        due = follower.last_write + self.interval
+        if due > now:
+            return due
+        follower.keep_alive()
         # One that lags has not written: its client has enough to read, and is asked again soon.
         return max(follower.last_write, now - self.interval / 2) + self.interval

@@ -8,9 +8,15 @@ import structlog
 import trio
 
 from stream_gateway.config import LimitSettings, ServerSettings
+from stream_gateway.server.binding import bind as bind
+from stream_gateway.server.binding import release
+from stream_gateway.server.certificates import Certificates
+from stream_gateway.server.door import Door, turn_away
 from stream_gateway.server.hangups import open_hangups
-from stream_gateway.server.http1 import Handler, Http1Connection
+from stream_gateway.server.http1 import Handler
+from stream_gateway.server.proxy import BadProxyHeader
 from stream_gateway.server.transport import Transport
+from stream_gateway.streams.turn import Turn
 from stream_protocols.errors import Overloaded
 
 _log = structlog.get_logger()
@@ -18,40 +24,38 @@ _log = structlog.get_logger()
 ACCEPT_PAUSE: Final = 0.1
 """Seconds to wait when the process is out of file descriptors: accepting at once would only spin."""
 
+_FULL: Final = "The gateway has as many connections as it may (limits.connections); try again later."
+
 _TCP_NOTSENT_LOWAT: Final = 16_384
 """Bytes not yet on the wire at which a socket counts as writable (as Trio sets it): lag stays in the log."""
 
 
-def bind(settings: ServerSettings) -> socket.socket:
-    """A listening socket.
-
-    Raises:
-        OSError: the address cannot be had.
-    """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if settings.send_buffer_bytes:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer_bytes)  # accepted ones inherit it
-        sock.bind((settings.host, settings.port))
-        sock.listen(settings.backlog)
-        sock.setblocking(False)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
 class Listener:
-    """Serves one listening socket."""
+    """Serves one listening socket.
 
-    def __init__(self, sock: socket.socket, handler: Handler, server: ServerSettings, limits: LimitSettings) -> None:
+    Args:
+        certificates: for TLS; None: plaintext.
+        turn: see `Http2Connection`.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        handler: Handler,
+        server: ServerSettings,
+        limits: LimitSettings,
+        *,
+        certificates: Certificates | None = None,
+        turn: Turn | None = None,
+    ) -> None:
         self.connections = 0
         self._hangups = open_hangups()
+        self._door = Door(
+            handler, server, limits, certificates=certificates, hangups=self._hangups, turn=turn or Turn()
+        )
+        self._accepting = trio.CancelScope()
         self._exhausted = False
         self._sock = sock
-        self._handler = handler
         self._server = server
         self._limits = limits
 
@@ -60,12 +64,19 @@ class Listener:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._hangups.run)
-                while True:
-                    await trio.lowlevel.wait_readable(self._sock)
-                    self._accept_all(nursery)
-                    await self._breathe()
+                with self._accepting:
+                    while True:
+                        await trio.lowlevel.wait_readable(self._sock)
+                        self._accept_all(nursery)
+                        await self._breathe()
+                release(self._sock)
         finally:
-            self._sock.close()
+            release(self._sock)
+
+    def drain(self) -> None:
+        """Accept no more connections; ask those with HTTP/2 to open no more streams."""
+        self._accepting.cancel()
+        self._door.drain()
 
     async def _breathe(self) -> None:
         if self._exhausted:
@@ -84,33 +95,24 @@ class Listener:
                 # EMFILE and its like pass; anything else concerns only the connection that was not made.
                 self._exhausted = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
                 return
-            nursery.start_soon(self._serve, sock, address[0])
+            nursery.start_soon(self._serve, sock, address[0] if address else "")
 
     async def _serve(self, sock: socket.socket, peer: str) -> None:
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sock.family != socket.AF_UNIX and hasattr(socket, "TCP_NOTSENT_LOWAT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _TCP_NOTSENT_LOWAT)
         transport = Transport(sock, self._server.write_timeout, peer)
         self.connections += 1
         try:
             if self.connections > self._limits.connections:
-                await _turn_away(transport)
+                await turn_away(transport, Overloaded(_FULL))
             else:
-                await Http1Connection(transport, self._handler, self._limits, self._hangups).serve()
-        except OSError as error:
-            _log.debug("connection_broke", error=str(error))
+                await self._door.serve(transport)
+        except (OSError, BadProxyHeader, trio.TooSlowError, trio.ClosedResourceError) as error:
+            _log.debug("connection_broke", peer=peer, error=str(error))
         except Exception:
             _log.exception("connection_failed")
         finally:
             self.connections -= 1
-            transport.close()
-
-
-async def _turn_away(transport: Transport) -> None:
-    body = Overloaded("The gateway has as many connections as it may (limits.connections); try again later.").to_json()
-    head = (
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\n"
-        f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    await transport.send_all(head.encode() + body)

@@ -4,7 +4,10 @@ import heapq
 import itertools
 from collections.abc import Callable
 
+import structlog
 import trio
+
+_log = structlog.get_logger()
 
 
 class Reminder:
@@ -52,4 +55,9 @@ class Reminders:
             while self._heap and self._heap[0][0] <= now:
                 reminder = heapq.heappop(self._heap)[2]
                 if reminder.callback is not None:
-                    self._push(reminder.callback(), reminder)
+                    try:
+                        due = reminder.callback()
+                    except Exception:  # it ends this reminder only
+                        _log.exception("reminder_failed")
+                    else:
+                        self._push(due, reminder)

@@ -77,7 +77,7 @@ class Routes:
         origin = exchange.headers.get("origin")
         if origin is None:
             return
-        if not self._origins.allows(origin, exchange.headers.get("host")):
+        if not origin.isascii() or not self._origins.allows(origin, exchange.headers.get("host")):
             raise OriginNotAllowed(
                 f"Pages of {origin[:128]!r} may not use this gateway; add the origin to cors.origins to let them."
             )
@@ -95,7 +95,7 @@ class Routes:
             raise MethodNotAllowed(message, allow=tuple(methods))
         headers: HeaderList = [("Allow", allow)]
         if "access-control-request-method" in exchange.headers:
-            wanted = exchange.headers.get("access-control-request-headers", "")
+            wanted = exchange.headers.get("access-control-request-headers", "").encode("ascii", "ignore").decode()
             headers += [
                 ("Access-Control-Allow-Methods", allow),
                 ("Access-Control-Allow-Headers", wanted[:MAX_HEADERS_ECHOED]),

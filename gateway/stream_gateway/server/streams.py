@@ -28,7 +28,7 @@ class StreamRoutes:
 
     async def create(self, exchange: Exchange) -> None:
         """`POST /v1/streams`: start a generation that nobody has to watch yet; its lease runs from now."""
-        request = parse_request(await exchange.read_body())
+        request = parse_request(await exchange.read_body(), native=True)
         target = self._router.find(request.model)
         stream = self._registry.create(request.model, dialect=target.provider.dialect, lease=request.lease)
         first = stream.cursor()

@@ -25,7 +25,7 @@ class Transport(trio.abc.Stream):
     def __init__(self, sock: socket.socket, write_timeout: float, peer: str = "") -> None:
         self.peer = peer
         self.sock = sock
-        self._write_timeout = write_timeout
+        self.write_timeout = write_timeout
         self._rest: memoryview | None = None
         self._flushing = False
         self.closed = False
@@ -58,10 +58,10 @@ class Transport(trio.abc.Stream):
             OSError: the connection is broken; TimeoutError: no progress for `write_timeout` seconds.
         """
         while self._rest is not None:
-            with trio.move_on_after(self._write_timeout) as scope:
+            with trio.move_on_after(self.write_timeout) as scope:
                 await trio.lowlevel.wait_writable(self.sock)
             if scope.cancelled_caught:
-                raise TimeoutError(f"the client took nothing for {self._write_timeout:g} seconds")
+                raise TimeoutError(f"the client took nothing for {self.write_timeout:g} seconds")
             try:
                 sent = self.sock.send(self._rest)
             except BlockingIOError:

@@ -3,12 +3,14 @@
 import trio
 
 from stream_gateway.streams.stream import FANOUT_SLICE, Stream
+from stream_gateway.streams.turn import Turn
 
 
 class FanOut:
     """Serves, a slice at a time, the live subscriptions that an append did not reach."""
 
-    def __init__(self) -> None:
+    def __init__(self, turn: Turn | None = None) -> None:
+        self._turn = turn or Turn()
         self._streams: dict[Stream, None] = {}
         self._wanted = trio.Event()
 
@@ -24,8 +26,9 @@ class FanOut:
             while self._streams:
                 for stream in list(self._streams):
                     behind = stream.behind()
-                    for subscription in behind[:FANOUT_SLICE]:
-                        subscription.push()
+                    with self._turn:
+                        for subscription in behind[:FANOUT_SLICE]:
+                            subscription.push()
                     stream.moved()  # a full log may have waited for them
                     if len(behind) <= FANOUT_SLICE:
                         del self._streams[stream]

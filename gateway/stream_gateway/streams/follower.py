@@ -51,11 +51,12 @@ class Follower(abc.ABC):
 
     Attributes:
         position: number of the last record handed to the outlet.
+        held_up: seconds for which this follower has kept the producer waiting since it last had caught up.
         last_write: when something was last written, in Trio's time.
         broken: what went wrong while the appender wrote; the driver has to raise it.
     """
 
-    __slots__ = ("_offset", "broken", "last_write", "live", "outlet", "position", "renderer", "stream")
+    __slots__ = ("_offset", "broken", "held_up", "last_write", "live", "outlet", "position", "renderer", "stream")
 
     def __init__(self, stream: Stream, renderer: Renderer, outlet: Outlet, *, after: int = 0, offset: int = 0) -> None:
         self.stream = stream
@@ -63,6 +64,7 @@ class Follower(abc.ABC):
         self.outlet = outlet
         self.position = after
         self.live = False
+        self.held_up = 0.0
         self.last_write = trio.current_time()
         self.broken: Exception | None = None
         self._offset = offset
@@ -115,15 +117,17 @@ class Follower(abc.ABC):
         records = uncovered(log.record(self.position), records, self._offset)
         if self._offset and records:
             records[0] = rest_of(records[0], self._offset)
-            self._offset = 0
+        body = self.renderer.render(first, records)
+        # Not before: when rendering fails, the client resumes before what it did not get.
+        self._offset = 0 if records else self._offset
         self.position += len(records)
         self.stream.moved()
-        body = self.renderer.render(first, records)
         return self.outlet.framing(body) if body else b""
 
     def go_live(self) -> None:
         """The client has all there is: from now on the appender writes to it."""
         self.live = True
+        self.held_up = 0.0
         self.stream.follows(self)
 
     def _stop_being_live(self) -> None:

@@ -23,7 +23,7 @@ _COMPACT: Final = 64  # trimmed records are really removed in groups, so that tr
 def cost(record: Record) -> int:
     """What a record counts for in a log's and the gateway's byte budgets."""
     event, raw = record
-    text = getattr(event, "text", None)
+    text = getattr(event, "text", None) or getattr(event, "arguments", None)
     return RECORD_OVERHEAD + (len(raw) if raw else 0) + (len(text) if text else 0)
 
 

@@ -12,9 +12,10 @@ from stream_gateway.engines.memory import MemoryEngine
 from stream_gateway.streams.fanout import FanOut
 from stream_gateway.streams.producer import produce
 from stream_gateway.streams.stream import Stream
+from stream_gateway.streams.turn import Turn
 from stream_protocols.dialects import Source
 from stream_protocols.dialects.openai_chat.request import Lease
-from stream_protocols.errors import Overloaded, UnknownStream
+from stream_protocols.errors import KeyConflict, Overloaded, UnknownStream
 
 RETRY_AFTER: Final = 5
 """Seconds that a client should wait when the byte budget is used up by running streams."""
@@ -24,17 +25,21 @@ class Registry:
     """Creates, finds and forgets streams; owns the nursery in which producers run.
 
     A stream that ended is kept for `retain_for` seconds, or until its bytes are needed for a new one.
+
+    Args:
+        turn: the gateway's, around everything that writes to many clients at once.
     """
 
-    def __init__(self, settings: StreamSettings, engine: MemoryEngine) -> None:
+    def __init__(self, settings: StreamSettings, engine: MemoryEngine, turn: Turn | None = None) -> None:
         self.subscriptions = 0
+        self.turn = turn or Turn()
         self._settings = settings
         self._engine = engine
         self._streams: dict[str, Stream] = {}
         self._keys: dict[str, Stream] = {}
         self._retained: dict[Stream, float] = {}  # ended streams and when to forget them, oldest first
         self._news = trio.Event()
-        self._fanout = FanOut()
+        self._fanout = FanOut(self.turn)
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -44,7 +49,9 @@ class Registry:
             self._nursery.start_soon(self._expire)
             task_status.started()
 
-    def create(self, model: str, *, dialect: str | None, lease: Lease | None = None, key: str | None = None) -> Stream:
+    def create(
+        self, model: str, *, dialect: str | None, lease: Lease | None = None, key: str | None = None, asked: bytes = b""
+    ) -> Stream:
         """A new stream, without a producer yet.
 
         Args:
@@ -52,6 +59,7 @@ class Registry:
             dialect: the dialect of the raw bytes its log will hold, if any.
             lease: see `Stream`; None for the configured default.
             key: the client's own name for what it asks, so that asking again finds the same stream.
+            asked: a digest of what it asks, so that another client's key cannot be mistaken for it.
 
         Raises:
             Overloaded: the byte budget is used up by streams that are still running.
@@ -65,13 +73,22 @@ class Registry:
         stream = Stream(source, self._engine.create(name), self, self._settings, dialect=dialect, lease=lease)
         self._streams[name] = stream
         if key is not None:
-            stream.key = key
+            stream.key, stream.asked = key, asked
             self._keys[key] = stream
         return stream
 
-    def find(self, key: str) -> Stream | None:
-        """The stream that was created with this key, while it is kept."""
-        return self._keys.get(key)
+    def find(self, key: str, asked: bytes) -> Stream | None:
+        """The stream that was created with this key, while it is kept.
+
+        Raises:
+            KeyConflict: it was created for something else than `asked`, a digest of the request.
+        """
+        stream = self._keys.get(key)
+        if stream is not None and stream.asked != asked:
+            raise KeyConflict(
+                "This key was used for another request; use a new key for each, such as a UUID.", param="key"
+            )
+        return stream
 
     def start(self, stream: Stream, generate: Callable[[Stream], Awaitable[None]]) -> None:
         """Start the stream's producer."""

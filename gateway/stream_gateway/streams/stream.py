@@ -1,8 +1,7 @@
 """A stream: one log, its state, its subscriptions, and what they owe each other.
 
 - The last subscription to leave starts the *lease*: when it runs out the producer is cancelled.
-- When the log is full of what an attached subscription has not seen, the producer is paused; after
-  `stall_timeout` the laggards are let go, and the stream goes on for the others.
+- When the log is full of what an attached client has not seen, the producer is paused (see `room`).
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import trio
 from stream_gateway.config import StreamSettings
 from stream_gateway.streams.follower import Follower
 from stream_gateway.streams.log import Log
+from stream_gateway.streams.room import Room
 from stream_protocols.cursor import format_cursor
 from stream_protocols.dialects import Source
 from stream_protocols.dialects.openai_chat.request import Lease
@@ -34,8 +34,6 @@ from stream_protocols.render import Renderer
 
 if TYPE_CHECKING:
     from stream_gateway.streams.registry import Registry
-
-LAGGED: Final = "lagged"
 
 FANOUT_SLICE: Final = 64
 """Writes in one run; a longer fan-out goes on after everybody else had a turn."""
@@ -58,9 +56,10 @@ class Stream:
         source: id, public model name and creation time, for encoders.
         dialect: the dialect of the raw bytes in the log, None when no vendor speaks.
         lease: seconds that the producer goes on with nobody attached, or "finish".
+        followers: who is attached, live or lagging.
         opened: set once there is a first record.
         ended: set once the log is sealed.
-        key: the idempotency key it was created with, if any.
+        key, asked: the idempotency key it was created with, if any, and a digest of the request.
         scope: cancels the producer; its deadline is the lease.
     """
 
@@ -84,17 +83,16 @@ class Stream:
         self.ended = trio.Event()
         self.scope = trio.CancelScope()
         self.key: str | None = None
+        self.asked = b""
         self.valve: Valve | None = None
-        self.paused = False
         self.renderers: dict[object, Renderer] = {}
         self._registry = registry
-        self._settings = settings
         self._cancel_reason = "lease"
         self._holds = 0
-        self._subscriptions: dict[Follower, None] = {}
+        self.followers: dict[Follower, None] = {}
         self._live: dict[Follower, None] = {}
         self._rendered: dict[tuple[Renderer, Framing, int], bytes] = {}
-        self._unstalled: trio.Event | None = None
+        self._room = Room(self, registry, settings)
 
     @property
     def id(self) -> str:
@@ -104,7 +102,7 @@ class Stream:
     @property
     def subscribers(self) -> int:
         """How many subscriptions are attached."""
-        return len(self._subscriptions)
+        return len(self.followers)
 
     def cursor(self) -> str:
         """The position after the newest record."""
@@ -126,12 +124,12 @@ class Stream:
         if not self.opened.is_set():
             self.opened.set()
         if self.terminal is not None:
-            if self.paused:
-                self._resume()  # nothing needs the room any more, so nobody is in the way
+            if self._room.paused:
+                self._room.release()  # nothing needs the room any more, so nobody is in the way
             self.ended.set()
             self._registry.ended(self)
-        elif self.log.size > self._settings.retain_bytes:
-            self._trim()
+        elif self.log.size > self._room.limit:
+            self._room.look()
 
     def _follow(self, event: object) -> None:
         """Keep the state in step with the log: only its first and last records can change it."""
@@ -145,8 +143,12 @@ class Stream:
         if self._rendered:
             self._rendered.clear()
         live = list(self._live)
-        for subscription in live[:FANOUT_SLICE]:
-            subscription.push()
+        if len(live) == 1:  # as most streams have; whoever feeds them has made a turn of it, if there are several
+            live[0].push()
+            return
+        with self._registry.turn:
+            for subscription in live[:FANOUT_SLICE]:
+                subscription.push()
         if len(live) > FANOUT_SLICE:
             self._registry.fan_out(self)
 
@@ -161,7 +163,9 @@ class Stream:
             key = (renderer, framing, after)
             data = self._rendered.get(key)
             if data is None:
-                data = self._rendered[key] = self._render(renderer, framing, after)
+                data = self._render(renderer, framing, after)
+                if renderer.shared and not self.log.sealed:  # else nobody would ask for it, or take it away, again
+                    self._rendered[key] = data
             return data
         return self._render(renderer, framing, after)
 
@@ -188,14 +192,14 @@ class Stream:
 
     def attach(self, subscription: Follower) -> None:
         """Count a subscription in; while there is one the lease does not run."""
-        self._subscriptions[subscription] = None
+        self.followers[subscription] = None
         self._registry.subscriptions += 1
         self.scope.deadline = float("inf")
 
     def detach(self, subscription: Follower) -> None:
         """Count a subscription out; what only it held back may go on."""
         self.lags(subscription)
-        del self._subscriptions[subscription]
+        del self.followers[subscription]
         self._registry.subscriptions -= 1
         self.moved()
         self.start_lease()
@@ -213,7 +217,7 @@ class Stream:
 
     def start_lease(self) -> None:
         """Let the lease run if nobody is attached."""
-        if self._subscriptions or self._holds or self.log.sealed or self.lease == "finish":
+        if self.followers or self._holds or self.log.sealed or self.lease == "finish":
             return
         if self.lease == 0:
             self.scope.cancel()
@@ -230,48 +234,17 @@ class Stream:
 
     def moved(self) -> None:
         """Some cursor moved or left: if the producer waits for room, see whether there is some."""
-        if self.paused:
-            self._trim()
+        if self._room.paused:
+            self._room.look()
 
-    # ---- room in the log
-
-    def _trim(self) -> None:
-        floor = min((subscription.position for subscription in self._subscriptions), default=self.log.head)
-        self._registry.account(-self.log.trim(floor, self._settings.retain_bytes))
-        full = self.log.size > self._settings.retain_bytes and not self.log.sealed
-        if full and not self.paused:
-            self._pause()
-        elif self.paused and not full:
-            self._resume()
-
-    def _pause(self) -> None:
-        self.paused = True
-        self._unstalled = trio.Event()
-        if self.valve is not None:
-            self.valve.pause()
-        self._registry.start_soon(self._release_laggards, self._unstalled)
-
-    def _resume(self) -> None:
-        self.paused = False
-        if self._unstalled is not None:
-            self._unstalled.set()
-        if self.valve is not None:
-            self.valve.resume()
+    @property
+    def paused(self) -> bool:
+        """Whether the producer waits for room in the log."""
+        return self._room.paused
 
     async def flowing(self) -> None:
         """Wait until the log has room."""
-        while self.paused and self._unstalled is not None:
-            await self._unstalled.wait()
-
-    async def _release_laggards(self, unstalled: trio.Event) -> None:
-        """After `stall_timeout` the stream is worth more than those who hold it up."""
-        with trio.move_on_after(self._settings.stall_timeout):
-            await unstalled.wait()
-            return
-        surplus = self.log.surplus(self._settings.retain_bytes)
-        for subscription in list(self._subscriptions):
-            if subscription.position < surplus:
-                subscription.close(LAGGED)
+        await self._room.wait()
 
 
 _INPUTS: Final = {StreamFinished: Input.FINISH, StreamFailed: Input.FAIL, StreamCancelled: Input.CANCEL}

@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import trio
 
-from stream_gateway.streams.follower import Follower, Outlet
+from stream_gateway.streams.follower import DRAIN_BYTES, Follower, Outlet
 from stream_protocols.render import Renderer
 
 if TYPE_CHECKING:
     from stream_gateway.streams.stream import Stream
 
 
+Welcome = Callable[[], Awaitable[int]]
+"""Waits until an outlet wants something; returns how many bytes it can take."""
+
+
 class Subscription(Follower):
-    """A live cursor on a stream; use it as a context manager, and `run` it."""
+    """A live cursor on a stream; use it as a context manager, and `run` it.
 
-    __slots__ = ("_closing", "_scope", "_wakeup")
+    Args:
+        welcome: asked before each piece for a lagging client; None: the outlet takes pieces of any size.
+    """
 
-    def __init__(self, stream: Stream, renderer: Renderer, outlet: Outlet, *, after: int = 0, offset: int = 0) -> None:
+    __slots__ = ("_closing", "_scope", "_wakeup", "_welcome")
+
+    def __init__(
+        self,
+        stream: Stream,
+        renderer: Renderer,
+        outlet: Outlet,
+        *,
+        after: int = 0,
+        offset: int = 0,
+        welcome: Welcome | None = None,
+    ) -> None:
         super().__init__(stream, renderer, outlet, after=after, offset=offset)
+        self._welcome = welcome
         self._wakeup: trio.Event | None = None
         self._scope: trio.CancelScope | None = None
         self._closing: str | None = None
@@ -71,5 +90,6 @@ class Subscription(Follower):
             await self.outlet.flush()
             if self.caught_up:
                 return
-            self.write(self.next_piece())
+            room = DRAIN_BYTES if self._welcome is None else await self._welcome()
+            self.write(self.next_piece(room))
             await trio.lowlevel.checkpoint()

@@ -2,7 +2,7 @@
 
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import h11
@@ -10,10 +10,10 @@ import httpx
 import structlog
 import trio
 
+from stream_gateway.tls import TlsFilter
 from stream_gateway.upstream.decoding import Decode, UndecodableReply, decoder_for
 from stream_gateway.upstream.pump import READ_SIZE, Pump
 from stream_gateway.upstream.sink import EXTENSION, Headers, Sink
-from stream_gateway.upstream.tls import TlsFilter
 from stream_protocols.errors import UpstreamError
 from stream_protocols.framing import ChunkedDecoder
 
@@ -73,16 +73,14 @@ class Http1Connection:
         exchange = self._exchange = _Exchange(self, request, silence_timeout, self._max_reply_bytes)
         try:
             if not self._send_now(exchange.head_and_body(self._h11)):
-                with trio.fail_after(silence_timeout):
-                    await self._send_rest()
+                await exchange.send(self._send_rest)
             await exchange.wait()
-        except trio.TooSlowError:
-            raise httpx.WriteTimeout("The provider did not take the request.", request=request) from None
+            response = exchange.response()
         except OSError as error:
             raise httpx.WriteError(f"The request could not be sent: {error}.", request=request) from None
         else:
             self._recycle(exchange)
-            return exchange.response()
+            return response
         finally:
             self._exchange = None
             if not self.idle:
@@ -90,6 +88,8 @@ class Http1Connection:
 
     def _recycle(self, exchange: "_Exchange") -> None:
         """Be ready for the next request, unless HTTP says that there cannot be one."""
+        if self._unsent or exchange.stray:
+            return
         if exchange.reusable:
             self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
             self.idle = True
@@ -114,10 +114,10 @@ class Http1Connection:
         if self.closed:
             return
         self.closed = True
+        if self._exchange is not None:  # which may be waiting for the socket: it has to leave that first
+            self._exchange.fail("The connection to the provider was closed.")
         self._pump.remove(self._sock)
         self._sock.close()
-        if self._exchange is not None:
-            self._exchange.fail("The connection to the provider was closed.")
         self._on_closed(self)
 
     def pause(self) -> None:
@@ -136,7 +136,7 @@ class Http1Connection:
             self._tls.write(data)
             data = self._tls.outgoing()
         self._unsent = memoryview(data)
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(OSError):  # a broken connection: `_send_rest` meets it again
             self._unsent = self._unsent[self._sock.send(self._unsent) :]
         return not self._unsent
 
@@ -161,16 +161,13 @@ class Http1Connection:
             # An idle connection has nothing to say: the provider is closing it, or is out of step.
             self.close()
             return
-        if self._tls is not None:
-            self._tls.feed(data)
-            plain = self._tls.read()
-            if pending := self._tls.outgoing():  # a key update's answer; small, and sent at once or never
-                self._sock.send(pending)
-            if plain is None:
-                return
-            data = plain
         try:
-            exchange.receive(self._h11, data)
+            if self._tls is None:
+                exchange.receive(self._h11, data)
+            else:
+                self._receive_tls(exchange, self._tls, data)
+        except OSError as error:
+            self._broken(f"The connection to the provider broke: {error.strerror or error}.")
         except h11.RemoteProtocolError as error:
             self._broken(f"The provider broke off or broke HTTP: {error}.")
         except (UndecodableReply, UpstreamError) as error:
@@ -179,6 +176,16 @@ class Http1Connection:
             # A sink's bug must cost this exchange only, and must not leave its task waiting.
             _log.exception("sink_failed")
             self._broken("The gateway could not process the provider's reply; its log says why.")
+
+    def _receive_tls(self, exchange: "_Exchange", tls: TlsFilter, data: bytes) -> None:
+        tls.feed(data)
+        # Not only what it says now, but also whether that was its last word: nothing may come after it.
+        while (plain := tls.read()) is not None:
+            exchange.receive(self._h11, plain)
+            if not plain:
+                return
+        if pending := tls.outgoing():  # a key update's answer; small, and sent at once or never
+            self._sock.send(pending)
 
     def _broken(self, message: str) -> None:
         if self._exchange is not None:
@@ -198,6 +205,7 @@ class _Exchange:
     ) -> None:
         self.complete = False
         self.reusable = False  # after a body that was taken out of h11's hands
+        self.stray = False  # something came after the response's end
         self._connection = connection
         self._request = request
         self._silence_timeout = silence_timeout
@@ -215,6 +223,7 @@ class _Exchange:
         self._done = trio.Event()
         self._last_read = trio.current_time()
         self._scope: trio.CancelScope | None = None
+        self._sending: trio.CancelScope | None = None
 
     def head_and_body(self, connection: h11.Connection) -> bytes:
         """The request's bytes."""
@@ -225,6 +234,15 @@ class _Exchange:
             parts.append(connection.send(h11.Data(data=request.content)))
         parts.append(connection.send(h11.EndOfMessage()))
         return b"".join(part for part in parts if part)
+
+    async def send(self, send_rest: Callable[[], Awaitable[None]]) -> None:
+        """Send what is left of the request; a provider may answer, or leave, before it has taken it all."""
+        deadline = trio.current_time() + self._silence_timeout
+        # When the connection breaks, what came before that still counts: the pump sees both.
+        with contextlib.suppress(OSError), trio.CancelScope(deadline=deadline) as self._sending:
+            await send_rest()
+        if self._sending.cancelled_caught and not self._done.is_set():
+            raise httpx.WriteTimeout("The provider did not take the request.", request=self._request)
 
     async def wait(self) -> None:
         """Until the response is complete, or nothing has been heard for the silence timeout.
@@ -249,15 +267,30 @@ class _Exchange:
 
     def response(self) -> httpx.Response:
         """The response, with its body unless the sink took it."""
-        return httpx.Response(
-            self._status, headers=list(self._headers), content=b"".join(self._body), request=self._request
-        )
+        content, headers = b"".join(self._body), list(self._headers)
+        if coding := _values(headers, b"content-encoding"):
+            # Not left to httpx, which sets no limit to what it may grow to.
+            headers = [(name, value) for name, value in headers if name.lower() != b"content-encoding"]
+            content = self._decoded(content, coding)
+        return httpx.Response(self._status, headers=headers, content=content, request=self._request)
+
+    def _decoded(self, content: bytes, coding: bytes) -> bytes:
+        try:
+            decode = decoder_for(coding, self._max_reply_bytes)
+            return content if decode is None else decode(content)
+        except UndecodableReply as error:
+            raise httpx.ReadError(str(error), request=self._request) from None
 
     def fail(self, message: str) -> None:
         """No more will come."""
         if not self._done.is_set():
             self._error = message
-            self._done.set()
+            self._finish()
+
+    def _finish(self) -> None:
+        self._done.set()
+        if self._sending is not None:
+            self._sending.cancel()  # nobody will read the rest of the request
 
     def pause(self) -> None:
         """See `Valve`. A provider that we do not read cannot be silent."""
@@ -281,6 +314,9 @@ class _Exchange:
 
     def receive(self, connection: h11.Connection, data: bytes) -> None:
         """Take what was read, an empty read being the end of the connection; in the pump's task."""
+        if self._done.is_set():
+            self.stray = True
+            return
         if self._last_read != float("inf"):
             self._last_read = trio.current_time()
         if self._chunks is not None:
@@ -343,7 +379,7 @@ class _Exchange:
         self.complete = True
         if self._accepted and self._sink is not None:
             self._sink.end()
-        self._done.set()
+        self._finish()
 
 
 def _values(headers: Headers, name: bytes) -> bytes:

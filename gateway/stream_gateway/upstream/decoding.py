@@ -16,8 +16,12 @@ class UndecodableReply(Exception):
     """A reply in a coding that was not asked for and is not known, or that is broken."""
 
 
-def decoder_for(coding: bytes) -> Decode | None:
+def decoder_for(coding: bytes, max_piece: int = MAX_PIECE) -> Decode | None:
     """A function that decodes a body piece by piece; None when there is nothing to decode.
+
+    Args:
+        coding: the value of Content-Encoding.
+        max_piece: bytes that one piece may decode to.
 
     Raises:
         UndecodableReply: the coding is unknown. The function raises it too, when the body is broken.
@@ -33,11 +37,11 @@ def decoder_for(coding: bytes) -> Decode | None:
 
     def decode(data: bytes) -> bytes:
         try:
-            plain = decompressor.decompress(data, MAX_PIECE)
+            plain = decompressor.decompress(data, max_piece)
         except zlib.error as error:
             raise UndecodableReply(f"The provider's compressed reply is broken: {error}.") from None
         if decompressor.unconsumed_tail:
-            raise UndecodableReply(f"The provider's reply grows to over {MAX_PIECE} bytes at once.")
+            raise UndecodableReply(f"The provider's reply grows to over {max_piece} bytes at once.")
         return plain
 
     return decode

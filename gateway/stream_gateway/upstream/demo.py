@@ -30,7 +30,13 @@ from stream_protocols.events import (
 )
 
 NAME: Final = "demo"
-MAX_DELTAS: Final = 1_000_000
+MAX_DELTAS: Final = 100_000
+"""Of one answer, all choices together: anybody may ask the demo, and it must not keep the gateway busy."""
+
+MAX_SILENCE: Final = 3600.0
+"""Seconds for which a stalled answer is silent, and its stream alive, at the longest."""
+
+_BATCH: Final = 1000  # events between two checkpoints
 
 _NAME = re.compile(r"demo(?:-(?:n|gap|first|fail|stall)\d{1,7})*")
 _PART = re.compile(r"-(n|gap|first|fail|stall)(\d+)")
@@ -98,7 +104,7 @@ class DemoProvider:
         await trio.sleep(how.first)
         for number, event in enumerate(events(request, how)):
             if number == how.stall:
-                await trio.sleep_forever()
+                await trio.sleep(MAX_SILENCE)
             await stream.flowing()
             stream.extend([(event, None)])
             await trio.sleep(how.gap if isinstance(event, TextDelta) else 0)
@@ -108,16 +114,21 @@ class DemoProvider:
         how = steering(model)
         await trio.sleep(how.first)
         if how.stall is not None:
-            await trio.sleep_forever()
-        answer = tuple(events(request, how))
-        if isinstance(answer[-1], StreamFailed):
-            raise ProviderFailed(answer[-1])
-        return Reply(events=answer)
+            await trio.sleep(MAX_SILENCE)
+        answer: list[Event] = []
+        for event in events(request, how):
+            if isinstance(event, StreamFailed):
+                raise ProviderFailed(event)
+            answer.append(event)
+            if len(answer) % _BATCH == 0:
+                await trio.lowlevel.checkpoint()
+        return Reply(events=tuple(answer))
 
 
 def events(request: ChatRequest, how: Steering) -> Iterator[Event]:
     """The answer after its beginning: text deltas of all choices in turn, then the endings."""
-    texts = [_words(request, choice, how.deltas) for choice in range(request.choices)]
+    deltas = None if how.deltas is None else min(how.deltas, MAX_DELTAS // request.choices)
+    texts = [_words(request, choice, deltas) for choice in range(request.choices)]
     count = 0
     for row in itertools.zip_longest(*texts):
         for choice, word in enumerate(row):

@@ -1,6 +1,7 @@
 """Any endpoint that speaks OpenAI's chat completions."""
 
 import os
+import re
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,10 @@ from stream_protocols.dialects.openai_chat import ChatRequest, OpenAIChatDecoder
 from stream_protocols.events import COVERED, Record, StreamFailed, StreamStarted
 
 _log = structlog.get_logger()
+
+REDACTED: Final = b"[redacted]"
+
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 _SSE: Final = b"text/event-stream"
 
@@ -53,7 +58,7 @@ class OpenAIProvider:
 
     async def stream(self, request: ChatRequest, model: str, stream: Stream) -> None:
         """Append the answer to a stream as it comes (see `Provider`)."""
-        sink = _StreamSink(stream, request.choices)
+        sink = _StreamSink(stream, request.choices, self._key)
         stream.valve = sink
         body = request.upstream_body(model=model, stream=True)
         try:
@@ -107,7 +112,7 @@ class OpenAIProvider:
         _log.warning("upstream_refused", provider=self._name, status=status)
         content = response.content
         if self._key:
-            content = content.replace(self._key.encode(), b"[redacted]")
+            content = content.replace(self._key.encode(), REDACTED)
         # What is no error to HTTP is one to us: a redirect or an empty success has no answer in it.
         shown = status if status >= 400 else 502
         return openai_chat.decode_error(content, shown, response.headers.get("retry-after"))
@@ -116,8 +121,9 @@ class OpenAIProvider:
 class _StreamSink:
     """Decodes one streamed answer into a stream; also the stream's valve."""
 
-    def __init__(self, stream: Stream, choices: int) -> None:
+    def __init__(self, stream: Stream, choices: int, key: str | None) -> None:
         self.accepted = False
+        self._key = key.encode() if key else None
         self._stream = stream
         self._choices = choices
         self._decoder = OpenAIChatDecoder()
@@ -140,7 +146,9 @@ class _StreamSink:
         return True
 
     def feed(self, data: bytes) -> None:
-        """Decode more of the body."""
+        """Decode more of the body; a provider that quotes our key in it shall not tell it to clients."""
+        if self._key is not None and self._key in data:
+            data = data.replace(self._key, REDACTED)
         self._records += self._decoder.feed(data)
 
     def flush(self) -> None:
@@ -173,6 +181,9 @@ def read_key(name: str, settings: ProviderSettings) -> str | None:
         ConfigError: the variable is not set, or the file cannot be read.
     """
     if settings.api_key_env:
+        if not _VARIABLE.fullmatch(settings.api_key_env):
+            # Not shown: whoever mistakes this for the key itself should not find that in a log.
+            raise ConfigError(f'key `providers."{name}".api_key_env`: expected the name of an environment variable.')
         key = os.environ.get(settings.api_key_env, "").strip()
         if not key:
             raise ConfigError(

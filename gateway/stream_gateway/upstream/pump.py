@@ -5,9 +5,11 @@ set of our own; the task waits until the set's descriptor is readable, and then 
 is ready, a plain function that reads, decodes, appends and writes through, all in one run.
 """
 
+import contextlib
 import select
 import socket
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
 import structlog
@@ -39,9 +41,14 @@ class Pump(Protocol):
 
 
 class EpollPump:
-    """The pump where the kernel has epoll (Linux)."""
+    """The pump where the kernel has epoll (Linux).
 
-    def __init__(self) -> None:
+    Args:
+        turn: entered around each batch of sockets, so that what they lead to can leave together.
+    """
+
+    def __init__(self, turn: AbstractContextManager[None] | None = None) -> None:
+        self._turn = turn or contextlib.nullcontext()
         self._epoll = select.epoll()
         self._callbacks: dict[int, Callable[[], None]] = {}
 
@@ -51,10 +58,11 @@ class EpollPump:
         try:
             while True:
                 await trio.lowlevel.wait_readable(descriptor)
-                for number, _ in self._epoll.poll(0, _SLICE):
-                    callback = self._callbacks.get(number)
-                    if callback is not None:  # an earlier callback of this batch may have removed it
-                        self._call(number, callback)
+                with self._turn:
+                    for number, _ in self._epoll.poll(0, _SLICE):
+                        callback = self._callbacks.get(number)
+                        if callback is not None:  # an earlier callback of this batch may have removed it
+                            self._call(number, callback)
         finally:
             self._epoll.close()
 
@@ -157,6 +165,6 @@ class TaskPump:
             trio.lowlevel.notify_closing(sock.fileno())
 
 
-def open_pump() -> Pump:
-    """The best pump that this platform has."""
-    return EpollPump() if hasattr(select, "epoll") else TaskPump()
+def open_pump(turn: AbstractContextManager[None] | None = None) -> Pump:
+    """The best pump that this platform has; `turn`: see `EpollPump`."""
+    return EpollPump(turn) if hasattr(select, "epoll") else TaskPump()

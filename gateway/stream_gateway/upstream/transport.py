@@ -12,9 +12,9 @@ from typing import Final
 import httpx
 import trio
 
+from stream_gateway.tls import TlsFilter, client_end
 from stream_gateway.upstream.connection import Http1Connection
 from stream_gateway.upstream.pump import READ_SIZE, Pump
-from stream_gateway.upstream.tls import TlsFilter
 
 KEEP_IDLE: Final = 64
 """Idle connections kept for an origin: enough for a burst, without holding a provider's sockets for ever."""
@@ -138,7 +138,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
     async def _handshake(self, sock: socket.socket, host: str) -> TlsFilter:
         if self._ssl_context is None:
             self._ssl_context = ssl.create_default_context()
-        tls = TlsFilter(self._ssl_context, host)
+        tls = client_end(self._ssl_context, host)
         while True:
             complete = tls.handshake()
             pending = memoryview(tls.outgoing())

@@ -18,9 +18,11 @@ from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.sockets.socket import WebSocket
 from stream_gateway.server.sockets.wire import Serve
 from stream_gateway.streams.registry import Registry
+from stream_gateway.streams.stream import Stream
 from stream_gateway.upstream import demo
 from stream_gateway.upstream.demo import DemoProvider
 from stream_gateway.upstream.routing import Router
+from stream_protocols.events import StreamStarted
 from tests.doubles.sockets.raw_socket import JSON, MSGPACK, RawSocket
 from tests.doubles.sockets.session_client import SessionClient
 
@@ -39,7 +41,9 @@ class MemoryWire:
         self.aborted = False
         self.closed = False
         self._to_gateway = trio.testing.MemoryReceiveStream()
-        self._to_peer = trio.testing.MemoryReceiveStream()
+        self._arrived = bytearray()
+        self._news = trio.Event()
+        self._eof = False
         self._rest = b""
         self._left = trio.Event()
 
@@ -67,7 +71,7 @@ class MemoryWire:
         return bytes(await self._to_gateway.receive_some(max_bytes))
 
     async def close_gracefully(self) -> None:
-        self._to_peer.put_eof()
+        self._end()
         while await self.receive_some():
             pass
         self.close()
@@ -75,7 +79,7 @@ class MemoryWire:
     def close(self) -> None:
         if not self.closed:
             self.closed = True
-            self._to_peer.put_eof()
+            self._end()
             self._left.set()
 
     def abort(self) -> None:
@@ -91,9 +95,17 @@ class MemoryWire:
         await trio.lowlevel.checkpoint()
 
     async def receive(self) -> bool:
-        data = await self._to_peer.receive_some()
-        self.unread += data
-        return bool(data)
+        await trio.lowlevel.checkpoint()
+        while not self._arrived and not self._eof:
+            await self._news.wait()
+        return self.pump()
+
+    def pump(self) -> bool:
+        """What `receive` does, without waiting."""
+        count = len(self._arrived)
+        self.unread += self._arrived
+        self._arrived.clear()
+        return bool(count)
 
     async def aclose(self) -> None:
         self._to_gateway.put_eof()
@@ -109,10 +121,19 @@ class MemoryWire:
         if data:
             self._rest = self._rest[len(data) :]
             self.room = None if self.room is None else self.room - len(data)
-            self._to_peer.put_data(data)
+            self._arrived += data
+            self._tell()
         if not self._rest:
             self._left.set()
             self._left = trio.Event()
+
+    def _end(self) -> None:
+        self._eof = True
+        self._tell()
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = trio.Event()
 
 
 class MemoryExchange(Exchange):
@@ -144,12 +165,18 @@ class MemoryExchange(Exchange):
         self._nursery.start_soon(serve, self.wire, b"")
 
 
+def wire_of(socket: RawSocket) -> MemoryWire:
+    """The wire of a socket of a rig."""
+    assert isinstance(socket.line, MemoryWire)
+    return socket.line
+
+
 class SocketRig:
     """A service with the demo provider behind it, and sockets on memory."""
 
-    def __init__(self, settings: SocketSettings, nursery: trio.Nursery) -> None:
+    def __init__(self, settings: SocketSettings, streams: StreamSettings, nursery: trio.Nursery) -> None:
         self.settings = settings
-        self.registry = Registry(StreamSettings(), MemoryEngine(100_000_000))
+        self.registry = Registry(streams, MemoryEngine(100_000_000))
         self.service = SocketService(settings, self.registry, Router({}, {demo.NAME: DemoProvider()}))
         self._nursery = nursery
 
@@ -166,6 +193,12 @@ class SocketRig:
         await self.service.connect(exchange)
         return RawSocket(exchange.wire, context="server_no_context" not in str(exchange.answer))
 
+    def stream(self) -> Stream:
+        """A stream that a test fills by itself; it has begun."""
+        stream = self.registry.create("m", dialect=None, lease="finish")
+        stream.extend([(StreamStarted("m", 1), None)])
+        return stream
+
     @property
     def sockets(self) -> list[WebSocket]:
         """The gateway's sockets, in no order."""
@@ -179,10 +212,10 @@ class SocketRig:
 
 
 @asynccontextmanager
-async def socket_rig(**settings: object) -> AsyncIterator[SocketRig]:
-    """A running rig with these settings, instead of the defaults."""
+async def socket_rig(logs: StreamSettings | None = None, **settings: object) -> AsyncIterator[SocketRig]:
+    """A running rig; `logs` are settings of streams, all others of sockets, instead of the defaults."""
     async with trio.open_nursery() as nursery:
-        rig = SocketRig(SocketSettings(**settings), nursery)  # type: ignore[arg-type]
+        rig = SocketRig(SocketSettings(**settings), logs or StreamSettings(), nursery)  # type: ignore[arg-type]
         await nursery.start(rig.registry.run)
         nursery.start_soon(rig.service.run)
         yield rig

@@ -128,6 +128,7 @@ class RawSocket:
         while await self.line.receive():
             pass
         assert not self.line.unread, f"something came after the close frame: {bytes(self.line.unread[:40])!r}"
+        await self.line.aclose()
         return closed
 
     async def close(self, code: int = 1000, reason: str = "") -> Closed:
@@ -136,6 +137,7 @@ class RawSocket:
         closed = await self.closing()
         while await self.line.receive():
             pass
+        await self.line.aclose()
         return closed
 
 

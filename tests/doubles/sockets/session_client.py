@@ -83,7 +83,7 @@ class SessionClient:
         """The next message, sorted in and returned. Raises `Closed`."""
         data = await self.socket.message()
         assert isinstance(data, bytes) is self._binary, data
-        message: Message = msgpack.unpackb(data) if isinstance(data, bytes) else json.loads(data)
+        message = self.parse(data, binary=self._binary)
         if message["type"] == "event":
             assert message.keys() == {"type", "stream", "id", "event"}, message
             self._pushes[message["stream"]].append(message)
@@ -91,6 +91,12 @@ class SessionClient:
             self.ended[message["stream"]] = message
         else:
             self._replies[message["ref"]] = message
+        return message
+
+    @staticmethod
+    def parse(data: str | bytes, *, binary: bool) -> Message:
+        """Read a message's payload."""
+        message: Message = msgpack.unpackb(data) if binary else json.loads(data)
         return message
 
     async def event(self, stream: str) -> Message:

@@ -8,18 +8,13 @@ import trio.testing
 
 from stream_gateway.server.sockets.socket import MAX_PINGS, PIECE_BYTES, State
 from tests.doubles.sockets.frames import PING, PONG, TEXT, head
-from tests.doubles.sockets.memory import MemoryWire, socket_rig
+from tests.doubles.sockets.memory import MemoryWire, socket_rig, wire_of
 from tests.doubles.sockets.raw_socket import RawSocket
 
 pytestmark = pytest.mark.deadline(100_000)  # of the test's own clock, which jumps there at once when all is stuck
 
 INTERVAL = TIMEOUT = 20.0
 """The defaults of `sockets.ping_interval` and `sockets.pong_timeout`."""
-
-
-def wire_of(socket: RawSocket) -> MemoryWire:
-    assert isinstance(socket.line, MemoryWire)
-    return socket.line
 
 
 async def test_a_ping_at_each_interval(autojump_clock: trio.testing.MockClock) -> None:

@@ -3,7 +3,8 @@
 import pytest
 import trio
 
-from stream_gateway.streams.stream import FANOUT_SLICE, LAGGED
+from stream_gateway.streams.room import LAGGED
+from stream_gateway.streams.stream import FANOUT_SLICE
 from stream_protocols.events import StreamFinished
 from tests.gateway.streams.conftest import MakeRig
 from tests.gateway.streams.rig import Rig, Valve, settle, sized, texts, total

@@ -19,8 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from stream_gateway.config import StreamSettings
 from stream_gateway.server.delivery import Start, gap_notice, resume
 from stream_gateway.server.formats import renderer_for
-from stream_gateway.streams.follower import Follower
-from stream_gateway.streams.stream import LAGGED
+from stream_gateway.streams.room import LAGGED
 from stream_protocols.cursor import format_cursor, parse_cursor
 from stream_protocols.dialects.native import NativeEncoder
 from stream_protocols.dialects.openai_chat import OpenAIChatDecoder, OpenAIChatEncoder
@@ -41,7 +40,7 @@ KEEP = 100.0
 def small_steps() -> Iterator[None]:
     """Bounds so low that a handful of records and clients goes beyond them."""
     with (
-        mock.patch.object(Follower.next_piece, "__defaults__", (700,)),
+        mock.patch("stream_gateway.streams.subscription.DRAIN_BYTES", 700),
         mock.patch("stream_gateway.streams.stream.FANOUT_SLICE", 2),
         mock.patch("stream_gateway.streams.fanout.FANOUT_SLICE", 2),
     ):

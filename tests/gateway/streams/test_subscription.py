@@ -5,7 +5,7 @@ import json
 import pytest
 import trio
 
-from stream_gateway.streams import follower
+from stream_gateway.streams import subscription
 from stream_gateway.streams.subscription import Subscription
 from stream_protocols.events import StreamFinished
 from stream_protocols.framing import chunked
@@ -77,7 +77,7 @@ async def test_a_short_write_makes_it_lag_and_what_waits_is_merged(rig: Rig) -> 
 
 
 async def test_a_large_backlog_goes_in_bounded_pieces(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follower.Follower.next_piece, "__defaults__", (3000,))
+    monkeypatch.setattr(subscription, "DRAIN_BYTES", 3000)
     stream = rig.stream()
     stream.extend(sized(1000, 20))
     reader = await rig.reader(stream)
@@ -87,7 +87,7 @@ async def test_a_large_backlog_goes_in_bounded_pieces(rig: Rig, monkeypatch: pyt
 
 
 async def test_a_backlog_does_not_keep_others_from_their_turn(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follower.Follower.next_piece, "__defaults__", (1,))
+    monkeypatch.setattr(subscription, "DRAIN_BYTES", 1)
     stream = rig.stream()
     stream.extend(sized(1000, 50))
     turns = 0
@@ -102,8 +102,8 @@ async def test_a_backlog_does_not_keep_others_from_their_turn(rig: Rig, monkeypa
         nursery.start_soon(count)
         outlet = SlowOutlet()
         stream.extend(FINISHED)
-        with Subscription(stream, native(stream), outlet) as subscription:
-            await subscription.run()
+        with Subscription(stream, native(stream), outlet) as reader:
+            await reader.run()
         nursery.cancel_scope.cancel()
     assert turns >= 50
 

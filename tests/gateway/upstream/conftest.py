@@ -1,5 +1,6 @@
 """A running pump, loopback providers, and pools that lead to them; afterwards nothing may be left open."""
 
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -9,7 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 from stream_gateway.upstream.pump import EpollPump, Pump, TaskPump
 from tests.gateway.upstream.loopback import Handler, Loopback, Pool
 
-Serve = Callable[[Handler], Awaitable[Loopback]]
+Serve = Callable[..., Awaitable[Loopback]]
 MakePool = Callable[..., Pool]
 
 
@@ -48,8 +49,8 @@ def pool(make_pool: MakePool) -> Pool:
 async def serve(nursery: trio.Nursery) -> Serve:
     """Starts loopback servers."""
 
-    async def start(handler: Handler) -> Loopback:
-        server = Loopback(handler)
+    async def start(handler: Handler, context: ssl.SSLContext | None = None) -> Loopback:
+        server = Loopback(handler, context)
         await nursery.start(server.run)
         return server
 

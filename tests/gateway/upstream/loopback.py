@@ -22,7 +22,7 @@ class Peer:
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
-        self._buffer = b""
+        self._buffer = bytearray()
 
     async def request(self) -> bytes:
         """The next request, head and body; empty when the client closed instead."""
@@ -36,14 +36,14 @@ class Peer:
             if not await self._more():
                 return b""
         request, self._buffer = self._buffer[:size], self._buffer[size:]
-        return request
+        return bytes(request)
 
     async def _more(self) -> bool:
         try:
             data = await self.stream.receive_some(65_536)
         except trio.BrokenResourceError:
             return False
-        self._buffer += bytes(data)
+        self._buffer += data
         return bool(data)
 
     async def send(self, *pieces: bytes) -> None:

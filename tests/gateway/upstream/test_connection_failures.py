@@ -90,7 +90,7 @@ async def test_while_it_is_paused(serve: Serve, pool: Pool) -> None:
         b"HTTP/2 200\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nbad header\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nX: " + b"x" * MAX_HEAD + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 3 * MAX_HEAD + b"\r\n\r\n",
         b"".join(chunks(last=b"xyz\r\n")),
         b"".join(chunks(last=b"2\r\nokay\r\n")),
         b"".join(chunks(last=b"-1\r\n")),

@@ -37,6 +37,7 @@ class SocketService:
         self._registry = registry
         self._router = router
         self._reminders = Reminders()
+        self._left = trio.Event()
         self._addresses: collections.Counter[str] = collections.Counter()
 
     async def run(self) -> None:
@@ -96,9 +97,16 @@ class SocketService:
                 await socket.run(on_message, end)
         finally:
             self.sockets.discard(socket)
+            self._left.set()
             self._addresses[peer] -= 1
             if not self._addresses[peer]:
                 del self._addresses[peer]
+
+    async def gone(self) -> None:
+        """Wait until there is no socket."""
+        while self.sockets:
+            self._left = trio.Event()
+            await self._left.wait()
 
     def drain(self) -> None:
         """Ask every client to come back, not all at once."""

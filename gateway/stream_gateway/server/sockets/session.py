@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -15,7 +16,8 @@ from stream_gateway.server.delivery import Start, resume
 from stream_gateway.server.sockets.socket import WebSocket
 from stream_gateway.streams.follower import Follower
 from stream_gateway.streams.registry import Registry
-from stream_gateway.streams.stream import LAGGED, Stream
+from stream_gateway.streams.room import LAGGED
+from stream_gateway.streams.stream import Stream
 from stream_gateway.upstream.routing import Router
 from stream_protocols import commands
 from stream_protocols.closing import CLOSINGS, CloseCode
@@ -45,7 +47,7 @@ class SocketFollower(Follower):
     def wake(self) -> None:
         """Ask for a turn, or leave when all has been said."""
         if self.broken is not None:
-            self._session.socket.fail(self.broken)
+            self._session.socket.spoiled(self, self.broken)
         elif self.caught_up and self.stream.log.sealed and self.outlet.clear():
             self._session.leave(self.stream.id)
         else:
@@ -132,15 +134,17 @@ class Session:
 
     def _create(self, command: commands.Create) -> None:
         self._check_room()
-        request = parse_request(_as_json(command.request))
+        request = parse_request(_as_json(command.request), native=True)
         key = commands.check_key(command.key)
         lease = request.lease if command.lease is None else check_lease(command.lease)
-        stream = None if key is None else self._registry.find(key)
+        asked = hashlib.sha256(request.body).digest()
+        stream = None if key is None else self._registry.find(key, asked)
         if stream is not None and stream.id in self.following:
             raise BadRequest(f"Stream {stream.id!r} of this key is already on this socket.", param="key")
         if stream is None:
             target = self._router.find(request.model)
-            stream = self._registry.create(request.model, dialect=target.provider.dialect, lease=lease, key=key)
+            dialect = target.provider.dialect
+            stream = self._registry.create(request.model, dialect=dialect, lease=lease, key=key, asked=asked)
             self._registry.start(stream, partial(target.provider.stream, request, target.model))
         start = resume(stream, None, native.NAME)
         first = format_cursor(stream.id, stream.log.epoch, start.after)
@@ -188,7 +192,7 @@ class Session:
         """What all sockets of a kind share; a socket whose compression has a context needs its own."""
         socket = self.socket
         if not socket.shares:
-            return SocketRenderer(stream.id, stream.log.epoch, self._codec, socket.pack)
+            return SocketRenderer(stream.id, stream.log.epoch, self._codec, socket.pack, shared=False)
         key = ("socket", self._codec.name, socket.pack)
         renderer = stream.renderers.get(key)
         if not isinstance(renderer, SocketRenderer):

@@ -265,6 +265,14 @@ class WebSocket:
         if follower in self._lagging:
             self._lagging.remove(follower)
 
+    def spoiled(self, follower: Follower, error: Exception) -> None:
+        """A stream cannot be written here: end it alone, as far as the others on this socket do not depend on it."""
+        if isinstance(error, OSError) or not self.shares:
+            self.fail(error)  # the wire is broken; or a part was packed that is not sent, and messages build on it
+        else:
+            _log.error("follower_failed", stream=follower.stream.id, exc_info=error)
+            follower.close("internal_error")
+
     def _drain_soon(self) -> None:
         if self._draining:
             return
@@ -313,7 +321,11 @@ class WebSocket:
                 follower.go_live()  # or, when its stream has ended, it leaves
                 continue
             self._lagging.append(follower)
-            data = follower.next_piece(PIECE_BYTES)
+            try:
+                data = follower.next_piece(PIECE_BYTES)
+            except Exception as error:
+                self.spoiled(follower, error)
+                continue
             if data:
                 follower.last_write = trio.current_time()
                 self._wire.write_now(data)

@@ -118,7 +118,7 @@ class OpenAIChatDecoder:
                 delta is not None
                 and delta.content
                 and chunk.error is None
-                and choice.finish_reason is None
+                and not choice.finish_reason
                 and delta.tool_calls is None
                 and delta.refusal is None
                 and delta.reasoning_content is None
@@ -169,8 +169,8 @@ class OpenAIChatDecoder:
         if choice.delta is not None:
             events.extend(message_events(choice.delta, choice.index))
         unfinished = self._open.setdefault(choice.index, True)
-        # Once is enough: some servers repeat the reason beside the usage, or go on with empty deltas.
-        if choice.finish_reason is None or not unfinished:
+        # An empty reason is none. Once is enough: some repeat it beside the usage, or go on with empty deltas.
+        if not choice.finish_reason or not unfinished:
             return
         self._open[choice.index] = False
         if self._reason is None or choice.index == 0:

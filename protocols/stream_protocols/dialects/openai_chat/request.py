@@ -40,7 +40,8 @@ class _Messages(msgspec.Struct):
 class ChatRequest(msgspec.Struct, frozen=True):
     """What a client asks a model.
 
-    `body` is the client's JSON as it came; `lease` is in seconds, None when the client did not say.
+    `body` is the client's JSON as it came; `lease` is in seconds, None when the client did not say; `native`: the
+    client speaks our own dialect, in which a stream tells its usage without being asked.
     """
 
     model: str
@@ -49,34 +50,35 @@ class ChatRequest(msgspec.Struct, frozen=True):
     include_usage: bool
     lease: Lease | None
     body: bytes
+    native: bool = False
 
     def messages(self) -> list[dict[str, Any]]:
         """The messages. Read again from the body, so that a running stream need not keep them."""
         return msgspec.json.decode(self.body, type=_Messages).messages
 
-    def upstream_body(self, *, model: str, stream: bool, include_usage: bool = False) -> bytes:
+    def upstream_body(self, *, model: str, stream: bool) -> bytes:
         """The client's JSON for a provider: order and unknown fields as they came.
 
         Args:
             model: the provider's name for the model.
             stream: whether the provider is to stream.
-            include_usage: ask for the usage chunk although the client did not.
         """
         fields = msgspec.json.decode(self.body, type=dict[str, msgspec.Raw])
         fields.pop("lease", None)
         fields["model"] = _raw(model)
         if stream:
             fields["stream"] = _raw(True)
-            if include_usage and not self.include_usage:
-                fields["stream_options"] = _raw({"include_usage": True})
+            if self.native and not self.include_usage:
+                options = msgspec.json.decode(fields.get("stream_options", b"null")) or {}
+                fields["stream_options"] = _raw({**options, "include_usage": True})
         else:
             fields.pop("stream", None)
             fields.pop("stream_options", None)
         return msgspec.json.encode(fields)
 
 
-def parse_request(body: bytes) -> ChatRequest:
-    """Read a request body.
+def parse_request(body: bytes, *, native: bool = False) -> ChatRequest:
+    """Read a request body; `native` as in `ChatRequest`.
 
     Raises:
         InvalidJson: it is not UTF-8, not JSON, or not an object.
@@ -93,7 +95,7 @@ def parse_request(body: bytes) -> ChatRequest:
         raise invalid_field(str(error)) from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise _invalid_json(error) from None
-    return _checked(fields, body)
+    return _checked(fields, body, native)
 
 
 def _check_syntax(body: bytes) -> None:
@@ -122,7 +124,7 @@ def invalid_field(text: str) -> InvalidField | InvalidJson:
     return InvalidJson(f"The request body must be a JSON object: {_lower(text)}.")
 
 
-def _checked(fields: _Fields, body: bytes) -> ChatRequest:
+def _checked(fields: _Fields, body: bytes, native: bool) -> ChatRequest:
     if not fields.model:
         raise InvalidField("Field `model` is empty; name a model.", param="model")
     if not fields.messages:
@@ -142,6 +144,7 @@ def _checked(fields: _Fields, body: bytes) -> ChatRequest:
         include_usage=bool(options and options.include_usage),
         lease=None if fields.lease is None else check_lease(fields.lease),
         body=body,
+        native=native,
     )
 
 

@@ -1,5 +1,6 @@
 """The fields of OpenAI's JSON that we read; all others stay in the bytes beside them."""
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -8,6 +9,9 @@ from stream_protocols.events import StreamFailed, Usage
 
 NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises on bytes that are no JSON, or are nested so deep that they are an attack."""
+
+
+_HEADER: Final = re.compile(r"[\x20-\x7e]{1,64}")  # what may be handed on as a header's value
 
 
 class Function(msgspec.Struct):
@@ -39,10 +43,11 @@ class Choice(msgspec.Struct):
 
 
 class UsageFields(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    prompt_tokens_details: dict[str, Any] | None = None
-    completion_tokens_details: dict[str, Any] | None = None
+    # Whatever a server counts in, or forgets, must not cost the text beside it.
+    prompt_tokens: Any = 0
+    completion_tokens: Any = 0
+    prompt_tokens_details: Any = None
+    completion_tokens_details: Any = None
 
 
 class Completion(msgspec.Struct):
@@ -51,18 +56,23 @@ class Completion(msgspec.Struct):
     choices: list[Choice] | None = None
     usage: UsageFields | None = None
     error: Any = None
-    created: int | None = None
-    model: str | None = None
 
 
 def usage_event(fields: UsageFields) -> Usage:
     """OpenAI's usage in neutral words."""
     details: dict[str, Any] = {}
-    if fields.prompt_tokens_details:
+    if isinstance(fields.prompt_tokens_details, dict) and fields.prompt_tokens_details:
         details["input"] = fields.prompt_tokens_details
-    if fields.completion_tokens_details:
+    if isinstance(fields.completion_tokens_details, dict) and fields.completion_tokens_details:
         details["output"] = fields.completion_tokens_details
-    return Usage(fields.prompt_tokens, fields.completion_tokens, details or None)
+    return Usage(_count(fields.prompt_tokens), _count(fields.completion_tokens), details or None)
+
+
+def _count(value: object) -> int:
+    """A number of tokens, whatever stands there; within what every encoding can carry."""
+    if not isinstance(value, int | float) or value != value:
+        return 0
+    return int(min(max(value, 0), 2**53))
 
 
 def usage_json(usage: Usage) -> dict[str, Any]:
@@ -93,6 +103,6 @@ def failure_event(
         message=message if isinstance(message, str) and message else "The provider reported an error.",
         status=status,
         error_type=kind if isinstance(kind, str) and kind else "server_error",
-        retry_after=retry_after,
+        retry_after=retry_after if retry_after is not None and _HEADER.fullmatch(retry_after) else None,
         error=error,
     )

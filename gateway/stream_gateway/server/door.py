@@ -1,0 +1,137 @@
+"""The door: what an accepted connection goes through before somebody speaks HTTP on it.
+
+PROXY protocol, then TLS, each if configured; then ALPN or the first bytes choose between HTTP/2 and HTTP/1.1.
+"""
+
+from typing import Final
+
+import structlog
+import trio
+
+from stream_gateway.config import LimitSettings, ServerSettings
+from stream_gateway.server import proxy
+from stream_gateway.server.certificates import Certificates
+from stream_gateway.server.hangups import Hangups
+from stream_gateway.server.http1 import Handler, Http1Connection
+from stream_gateway.server.http2.connection import Http2Connection
+from stream_gateway.server.http2.guard import PREFACE
+from stream_gateway.server.tls import TlsTransport, is_tls
+from stream_gateway.server.transport import Transport
+from stream_gateway.streams.turn import Turn
+from stream_protocols.errors import BadRequest, Overloaded, StreamProtocolError
+
+_log = structlog.get_logger()
+
+LINGER: Final = 1.0
+"""Seconds in which a connection that is turned away is still read, so that it gets to read why."""
+
+_PHRASES: Final = {400: "Bad Request", 503: "Service Unavailable"}
+
+
+class Door:
+    """Opens connections, and serves them.
+
+    Args:
+        certificates: for TLS; None: plaintext.
+        hangups: tells HTTP/1.1 connections who has left.
+        turn: see `Http2Connection`.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        server: ServerSettings,
+        limits: LimitSettings,
+        *,
+        certificates: Certificates | None,
+        hangups: Hangups,
+        turn: Turn,
+    ) -> None:
+        self._handler = handler
+        self._server = server
+        self._limits = limits
+        self._certificates = certificates
+        self._hangups = hangups
+        self._turn = turn
+        self._http2: set[Http2Connection] = set()
+
+    async def serve(self, transport: Transport) -> None:
+        """Serve a connection until it ends, and close it.
+
+        Raises:
+            OSError: it broke, or was never opened; proxy.BadProxyHeader, trio.TooSlowError: the latter.
+        """
+        try:
+            # Whoever connects has something to say: the patience for idle connections is for those that were used.
+            with trio.fail_after(self._limits.header_timeout):
+                initial = await self._read_proxy_header(transport) if self._server.proxy_protocol else b""
+                if self._certificates is not None:
+                    first = initial or await transport.receive_some()
+                    if not is_tls(first):
+                        await self._refuse_plaintext(transport, first)
+                        return
+                    secure = TlsTransport(transport, self._certificates.context, first)
+                    transport = secure
+                    http2, initial = await secure.handshake() == "h2", b""
+            if self._certificates is None:
+                initial = await self._sniff(transport, initial)
+                http2 = initial.startswith(PREFACE)
+            if http2:
+                await self._serve_http2(transport, initial)
+            elif initial or self._certificates is not None:
+                await Http1Connection(transport, self._handler, self._limits, self._hangups).serve(initial)
+        finally:
+            transport.close()
+
+    async def _serve_http2(self, transport: Transport, initial: bytes) -> None:
+        connection = Http2Connection(transport, self._handler, self._limits, self._turn)
+        self._http2.add(connection)
+        try:
+            await connection.serve(initial)
+        finally:
+            self._http2.discard(connection)
+
+    def drain(self) -> None:
+        """Ask clients with HTTP/2 to open no more streams; those that run may end."""
+        for connection in self._http2:
+            connection.drain()
+
+    async def _read_proxy_header(self, transport: Transport) -> bytes:
+        """Take the header off; what has come behind it."""
+        data = b""
+        while (parsed := proxy.parse(data)) is None:
+            if not (more := await transport.receive_some()):
+                raise proxy.BadProxyHeader("the connection ended before a PROXY header")
+            data += more
+        address, size = parsed
+        transport.peer = address or transport.peer
+        return data[size:]
+
+    async def _sniff(self, transport: Transport, data: bytes) -> bytes:
+        """Read until it is clear whether this is HTTP/2; nothing from a client that says nothing."""
+        with trio.move_on_after(self._limits.header_timeout):  # who falls silent after a "P" is HTTP/1.1's to refuse
+            while len(data) < len(PREFACE) and PREFACE.startswith(data):
+                more = await transport.receive_some()
+                if not more:
+                    break
+                data += more
+        return data
+
+    async def _refuse_plaintext(self, transport: Transport, first: bytes) -> None:
+        if first:
+            error = BadRequest("This port speaks TLS, and you sent plain HTTP; use https:// (or wss://).")
+            await turn_away(transport, error)
+
+
+async def turn_away(transport: Transport, error: StreamProtocolError) -> None:
+    """Answer a connection that is not served, in HTTP/1.1, and let it read that."""
+    body = error.to_json()
+    wait = f"Retry-After: {error.retry_after or 1}\r\n" if isinstance(error, Overloaded) else ""
+    head = (
+        f"HTTP/1.1 {error.status} {_PHRASES.get(error.status, '')}\r\nContent-Type: application/json\r\n{wait}"
+        f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    await transport.send_all(head.encode() + body)
+    with trio.move_on_after(LINGER):
+        await transport.close_gracefully()
+    transport.close()

@@ -1,0 +1,412 @@
+"""One HTTP/2 connection: frames in, tasks for requests, frames out.
+
+Nothing leaves a stream while the transport has unsent bytes, so nothing is buffered for a slow client beyond a piece
+per stream. Streams that cannot go on stand in the connection's line. When a window opens, those whose turn it is go
+on at once, in the reader's run; a task that drains exists only while somebody waits for the transport.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+import h2.connection
+import structlog
+import trio
+from h2 import events
+from h2.config import H2Configuration
+from h2.errors import ErrorCodes
+from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes, Settings
+from hyperframe.frame import GoAwayFrame
+
+from stream_gateway.config import LimitSettings
+from stream_gateway.server.exchange import Exchange
+from stream_gateway.server.http2 import limits as bounds
+from stream_gateway.server.http2.exchange import Field, Http2Exchange, Http2Wire
+from stream_gateway.server.http2.guard import Guard, Violation
+from stream_gateway.server.http2.outlet import Http2Outlet
+from stream_gateway.server.transport import Transport
+from stream_gateway.streams.turn import Turn
+from stream_protocols.errors import StreamProtocolError
+
+_log = structlog.get_logger()
+
+LINGER: Final = 1.0
+"""Seconds in which a client that is told to go is still read, so that closing does not destroy what it was told."""
+
+_UNBOUNDED: Final = 2**31 - 1
+
+Handler = Callable[[Exchange], Awaitable[None]]
+
+
+class _Protocol(h2.connection.H2Connection):
+    MAX_CLOSED_STREAMS = bounds.CLOSED_STREAMS
+
+
+class Http2Connection:
+    """Serves one connection until either side ends it.
+
+    Args:
+        turn: the gateway's: what is written in one turn leaves in one send.
+    """
+
+    def __init__(self, transport: Transport, handler: Handler, limits: LimitSettings, turn: Turn) -> None:
+        self.transport = transport
+        self.limits = limits
+        self.max_frame = bounds.MAX_FRAME
+        self._handler = handler
+        self._turn = turn
+        self._guard = Guard(limits)
+        self._h2 = _open_protocol(limits)
+        self._exchanges: dict[int, Http2Exchange] = {}
+        self._queued = b""  # what h2 has to say while the transport is not clear
+        self._unflushed = 0  # bytes of DATA that h2 holds
+        self._flush = self._flush_now
+        self._line: dict[Http2Outlet, None] = {}
+        self._drains = False
+        self._drained = trio.Event()
+        self._goodbye = False  # no new streams: GOAWAY was sent
+        self._began = trio.current_time()
+        self._patience = trio.CancelScope(deadline=self._began + limits.header_timeout)
+        self._nursery: trio.Nursery | None = None
+        self._handle: dict[type[events.Event], Callable[..., None]] = {
+            events.RequestReceived: self._on_request,
+            events.DataReceived: self._on_data,
+            events.StreamEnded: self._on_end,
+            events.StreamReset: self._on_reset,
+            events.RemoteSettingsChanged: self._on_settings,
+        }
+
+    # ---- life
+
+    async def serve(self, initial: bytes = b"") -> None:
+        """Serve requests, `initial` being the connection's first bytes. Returns when it is to be closed."""
+        farewell: Violation | None = None
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            self._h2.initiate_connection()
+            # h2 would end the connection over one stream too many; we refuse the stream (RFC 9113 §5.1.2).
+            self._h2.local_settings.max_concurrent_streams = _UNBOUNDED
+            self._h2.local_settings.acknowledge()
+            self._h2.increment_flow_control_window(bounds.CONNECTION_WINDOW - 65_535)
+            self._flush_now()
+            try:
+                await self._read(initial)
+            except Violation as violation:
+                farewell = violation
+            nursery.cancel_scope.cancel()
+        self._nursery = None
+        if not self.transport.closed:
+            await self._leave(farewell or Violation(ErrorCodes.NO_ERROR, ""))
+
+    async def _read(self, data: bytes) -> None:
+        """Take frames until the connection has to end.
+
+        Raises:
+            Violation: it ends for the client's fault.
+        """
+        while True:
+            if data:
+                await self._take(data)
+            while self._queued and len(self._queued) > bounds.MAX_ANSWERS:
+                self._drained = trio.Event()
+                await self._drained.wait()
+            with self._patience:
+                try:
+                    data = await self.transport.receive_some()
+                except (OSError, trio.ClosedResourceError):
+                    return
+            if self._patience.cancelled_caught or not data:
+                return
+
+    async def _take(self, data: bytes) -> None:
+        for part in self._guard.slices(data, trio.current_time()):
+            try:
+                for event in self._h2.receive_data(part):
+                    handle = self._handle.get(type(event))
+                    if handle is not None:
+                        handle(event)
+            except ProtocolError as error:
+                # h2 has prepared a GOAWAY with the right code.
+                raise Violation(error.error_code, "") from error
+            self._flush_now()
+            self._serve_line()
+            if len(part) < len(data):
+                await trio.lowlevel.checkpoint()
+        self._be_patient()
+
+    def _be_patient(self) -> None:
+        """How long the client may now be silent."""
+        now = trio.current_time()
+        if self._guard.block_since is not None:
+            deadline = self._guard.block_since + self.limits.header_timeout
+        elif self._exchanges:
+            deadline = float("inf")
+        elif not self._guard.frames:
+            deadline = self._began + self.limits.header_timeout
+        elif self._goodbye or self._guard.goaway:
+            deadline = now
+        else:
+            deadline = now + self.limits.idle_timeout
+        self._patience = trio.CancelScope(deadline=deadline)
+
+    def drain(self) -> None:
+        """Take no new streams, and end when those that run have ended (RFC 9113 §6.8)."""
+        if self._nursery is None or self._goodbye:
+            return
+        self._goodbye = True
+        # h2 would take its own GOAWAY for the end of everything.
+        frame = GoAwayFrame(0, last_stream_id=self._h2.highest_inbound_stream_id, error_code=ErrorCodes.NO_ERROR)
+        self._queued += self._h2.data_to_send() + frame.serialize()
+        self._flush_now()
+        if not self._exchanges:
+            self._patience.deadline = trio.current_time()
+
+    async def _leave(self, violation: Violation) -> None:
+        """Say goodbye, and why; then read on for a moment."""
+        if violation.code is not ErrorCodes.NO_ERROR:
+            _log.info("http2_violation", peer=self.transport.peer, code=violation.code.name, reason=str(violation))
+        with trio.move_on_after(LINGER), contextlib.suppress(OSError):
+            await self.transport.flush()
+            if str(violation) or violation.code is ErrorCodes.NO_ERROR:
+                with contextlib.suppress(ProtocolError):
+                    self._h2.close_connection(violation.code, str(violation).encode() or None)
+            await self.transport.send_all(self._queued + self._h2.data_to_send())
+            await self.transport.close_gracefully()
+
+    def _broken(self, error: Exception) -> None:
+        _log.debug("connection_broke", error=str(error))
+        self.transport.abort()
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
+
+    # ---- what clients say
+
+    def _on_request(self, event: events.RequestReceived) -> None:
+        stream_id = event.stream_id
+        if self._goodbye or len(self._exchanges) >= self.limits.streams_per_connection:
+            # Nothing was done for it, so the client may try again elsewhere or later (RFC 9113 §8.7).
+            self.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
+            return
+        try:
+            exchange = Http2Exchange(self, stream_id, event.headers)
+        except UnicodeError:
+            self.reset_stream(stream_id, ErrorCodes.PROTOCOL_ERROR)
+            return
+        self._exchanges[stream_id] = exchange
+        if self._nursery is not None:
+            self._nursery.start_soon(self._serve, exchange)
+
+    def _on_data(self, event: events.DataReceived) -> None:
+        exchange = self._exchanges.get(event.stream_id)
+        if exchange is not None:
+            exchange.inlet.feed(event.data, event.flow_controlled_length)
+        else:
+            self.acknowledge(event.stream_id, event.flow_controlled_length)
+
+    def _on_end(self, event: events.StreamEnded) -> None:
+        if exchange := self._exchanges.get(event.stream_id):
+            exchange.inlet.end()
+
+    def _on_reset(self, event: events.StreamReset) -> None:
+        """Whoever leaves a stream leaves its generation at once, if its lease says so."""
+        if not event.remote_reset:
+            self._guard.count_reset(trio.current_time())
+        if exchange := self._exchanges.get(event.stream_id):
+            exchange.gone = True
+            self.leave_line(exchange.outlet)
+            exchange.scope.cancel()
+
+    def _on_settings(self, event: events.RemoteSettingsChanged) -> None:
+        self.max_frame = min(self._h2.max_outbound_frame_size, bounds.TURN_BYTES)
+        if self._h2.encoder.header_table_size > bounds.HEADER_TABLE:
+            self._h2.encoder.header_table_size = bounds.HEADER_TABLE
+
+    # ---- requests
+
+    async def _serve(self, exchange: Http2Exchange) -> None:
+        code = ErrorCodes.CANCEL
+        try:
+            with exchange.scope as scope:
+                if not scope.cancel_called:  # it asked and left at once
+                    await self._answer(exchange)
+                if exchange.upgraded is not None:
+                    await exchange.upgraded(Http2Wire(exchange), b"")
+        except OSError as error:
+            _log.debug("client_gone", path=exchange.path, error=str(error))
+        except Exception:
+            _log.exception("stream_failed", path=exchange.path)
+            code = ErrorCodes.INTERNAL_ERROR
+        finally:
+            self._ended(exchange, code)
+
+    async def _answer(self, exchange: Http2Exchange) -> None:
+        try:
+            exchange.check()
+        except StreamProtocolError as error:
+            await exchange.respond_json(error.status, error.to_json())
+        else:
+            await self._handler(exchange)
+
+    def _ended(self, exchange: Http2Exchange, code: ErrorCodes) -> None:
+        del self._exchanges[exchange.outlet.id]
+        exchange.inlet.acknowledge()
+        if exchange.gone:
+            pass
+        elif not exchange.outlet.finished:
+            exchange.outlet.reset(code)
+        elif not exchange.inlet.ended:
+            # It has its answer; what is left of its body nobody wants (RFC 9113 §8.1).
+            self.reset_stream(exchange.outlet.id, ErrorCodes.NO_ERROR)
+        if not self._exchanges and self._guard.block_since is None:
+            idle = 0.0 if self._goodbye or self._guard.goaway else self.limits.idle_timeout
+            self._patience.deadline = trio.current_time() + idle
+
+    # ---- what streams say
+
+    def clear(self) -> bool:
+        """Whether streams may write: all that was sent before has left."""
+        return self.transport.clear()
+
+    def window(self, stream_id: int) -> int:
+        """Bytes that the stream's window and the connection's admit; may be negative (RFC 9113 §6.9.2)."""
+        try:
+            return self._h2.local_flow_control_window(stream_id)
+        except ProtocolError:
+            return 0  # it was reset; its task will hear of it
+
+    def send_data(self, stream_id: int, data: bytes, *, end: bool = False, earns: bool = True) -> None:
+        """Send one DATA frame that the windows admit; `earns`: the client may answer it with WINDOW_UPDATE."""
+        try:
+            self._h2.send_data(stream_id, data, end)
+        except (ProtocolError, KeyError) as error:
+            raise BrokenPipeError("the client has reset the stream") from error
+        if earns:
+            self._guard.refund()
+        self._unflushed += len(data)
+        if self._unflushed >= bounds.TURN_BYTES:
+            self._flush_now()
+        else:
+            self._turn.defer(self._flush)
+
+    def send_headers(self, stream_id: int, headers: Sequence[Field], *, end: bool = False) -> None:
+        """Send a HEADERS frame."""
+        try:
+            self._h2.send_headers(stream_id, headers, end)
+        except (ProtocolError, KeyError) as error:
+            raise BrokenPipeError("the client has reset the stream") from error
+        self._turn.defer(self._flush)
+
+    def end_stream(self, stream_id: int) -> None:
+        """Send the end of a stream."""
+        try:
+            self._h2.end_stream(stream_id)
+        except (ProtocolError, KeyError) as error:
+            raise BrokenPipeError("the client has reset the stream") from error
+        self._turn.defer(self._flush)
+
+    def reset_stream(self, stream_id: int, code: ErrorCodes) -> None:
+        """Send RST_STREAM, unless the stream is closed already."""
+        with contextlib.suppress(ProtocolError, KeyError):
+            self._h2.reset_stream(stream_id, code)
+            self._turn.defer(self._flush)
+
+    def acknowledge(self, stream_id: int, size: int) -> None:
+        """Open the windows by what was taken."""
+        with contextlib.suppress(ProtocolError):
+            self._h2.acknowledge_received_data(size, stream_id)
+            self._turn.defer(self._flush)
+
+    def _flush_now(self) -> None:
+        """Give what h2 has to say to the transport, if that is clear; otherwise the drain does."""
+        data = self._h2.data_to_send()
+        self._unflushed = 0
+        if self._queued:
+            data, self._queued = self._queued + data, b""
+        if not data:
+            return
+        try:
+            if not self.transport.clear():
+                self._queued = data
+                self._drain_soon()
+            elif not self.transport.write_now(data):
+                self._drain_soon()
+        except OSError as error:
+            self._broken(error)
+
+    # ---- the line
+
+    def join_line(self, outlet: Http2Outlet) -> None:
+        """A stream cannot go on: a window is closed, or the transport has unsent bytes."""
+        self._line[outlet] = None
+        if outlet.ready:
+            self._drain_soon()
+
+    def leave_line(self, outlet: Http2Outlet) -> None:
+        """It can, or will not."""
+        self._line.pop(outlet, None)
+
+    def _serve_line(self) -> None:
+        """After frames have come that may have opened windows."""
+        if self._line and not self._advance():
+            self._drain_soon()
+
+    def _advance(self) -> bool:
+        """Let streams go on, a frame each, as long as the transport takes it; True when none is left that could.
+
+        One whose task has something to do takes the others' turn with it: what it writes decides what they may.
+        """
+        while (outlet := self._next_in_line()) is not None:
+            if not self.transport.clear():
+                return False
+            if outlet.proceed():
+                self._flush_now()
+                return self._next_in_line() is None
+            self._line[outlet] = self._line.pop(outlet)  # behind the others of its urgency
+            self._flush_now()
+        return True
+
+    def _next_in_line(self) -> Http2Outlet | None:
+        """Who could go on: the most urgent (RFC 9218 §10), and of those the one that has waited longest."""
+        return next((outlet for outlet in sorted(self._line, key=_by_urgency) if outlet.ready), None)
+
+    def _drain_soon(self) -> None:
+        if not self._drains and self._nursery is not None:
+            self._drains = True
+            self._nursery.start_soon(self._drain)
+
+    async def _drain(self) -> None:
+        try:
+            while True:
+                await self.transport.flush()
+                self._flush_now()
+                self._drained.set()
+                if self.transport.clear() and self._advance():
+                    return
+                await trio.lowlevel.checkpoint()
+        except (OSError, trio.ClosedResourceError) as error:
+            self._broken(error)
+        finally:
+            self._drains = False
+            self._drained.set()
+
+
+def _by_urgency(outlet: Http2Outlet) -> int:
+    return outlet.urgency
+
+
+def _open_protocol(limits: LimitSettings) -> _Protocol:
+    protocol = _Protocol(H2Configuration(client_side=False, header_encoding=None))
+    protocol.local_settings = Settings(
+        client=False,
+        initial_values={
+            SettingCodes.MAX_CONCURRENT_STREAMS: limits.streams_per_connection,
+            SettingCodes.MAX_HEADER_LIST_SIZE: limits.header_bytes,
+            SettingCodes.INITIAL_WINDOW_SIZE: bounds.STREAM_WINDOW,
+            SettingCodes.ENABLE_CONNECT_PROTOCOL: 1,
+        },
+    )
+    protocol.decoder.max_header_list_size = limits.header_bytes * bounds.HEADER_SLACK
+    return protocol
