@@ -4,7 +4,9 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 SETUP  := $(VENV)/.installed
 
-.PHONY: run test check types bench fmt clean
+CASE ?= steady
+
+.PHONY: run test check types bench bench-full profile fmt clean
 
 run: $(SETUP)            ## serve on 127.0.0.1:8080 with the embedded demo provider
 	@$(BIN)/stream-gateway serve
@@ -21,6 +23,12 @@ types: $(SETUP)
 
 bench: $(SETUP)          ## the quick benchmark: table and report in a few minutes
 	$(BIN)/python -m bench --quick
+
+bench-full: $(SETUP)     ## all targets, all cases, three repeats; peers install themselves under .bench
+	$(BIN)/python -m bench --full
+
+profile: $(SETUP)        ## where the time goes: make profile CASE=steady
+	$(BIN)/python -m bench profile $(CASE)
 
 fmt: $(SETUP)
 	$(BIN)/ruff format .

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.cases import CASES, Case, Metric
 from bench.histogram import Histogram
-from bench.result import TOO_BUSY, Result
+from bench.result import TOO_BUSY, TOO_LATE_US, Result
 
 
 @dataclasses.dataclass
@@ -111,6 +111,12 @@ class Book:
             busy = [("the upstream was", upstream), ("the load generator was", load)]
         over = [name for name, share in busy if share > TOO_BUSY]
         return f"{over[0]} busy for more than {TOO_BUSY:.0%} of it: may be faster than shown" if over else ""
+
+    def harness_late(self, cell: Cell) -> str:
+        """Says so if the upstream could not keep to its plan; else empty."""
+        if max((result.upstream_late_us for result in cell.repeats), default=0.0) <= TOO_LATE_US:
+            return ""
+        return f"the upstream was over {TOO_LATE_US / 1000:.0f} ms late by its own plan: chunks came in clumps"
 
     def to_json(self) -> dict[str, Any]:
         plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

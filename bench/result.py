@@ -8,6 +8,9 @@ from bench.histogram import Histogram
 TOO_BUSY = 0.85
 """CPU share of a harness process above which it may have been what limited the run."""
 
+TOO_LATE_US = 20_000.0
+"""p99 of the upstream's lateness above which chunks came in clumps rather than by plan."""
+
 
 @dataclasses.dataclass
 class Result:

@@ -15,8 +15,8 @@ def notes(book: Book, case: Case, variant: str) -> list[tuple[str, str]]:
     """(names of targets, what is to be said of them)."""
     found: dict[str, list[str]] = {}
     for target, cell in shown(book, case, variant):
-        limit = book.harness_limit(cell)
-        for text in (cell.reason, *cell.notes(), cell.problem, limit):
+        harness = (book.harness_limit(cell), book.harness_late(cell))
+        for text in (cell.reason, *cell.notes(), cell.problem, *harness):
             if text:
                 found.setdefault(sentence(text), []).append(target)
     lines = [(", ".join(names), text) for text, names in found.items()]

@@ -8,7 +8,18 @@ from bench.relays.faulty import FAULTS
 from bench.targets.target import Say, Site, Start, Target, Unavailable
 from bench.watching import FanOut, Way
 
-_STREAMS = FanOut("/v1/streams", {"sse": Way("/v1/streams/{id}/events")})
+_STREAMS = FanOut(
+    "/v1/streams",
+    {
+        "sse": Way("/v1/streams/{id}/events"),
+        "websocket": Way(
+            "/v1/connect",
+            websocket=True,
+            protocol="stream-gateway.v1+json",
+            says=('{"type":"stream.subscribe","ref":1,"stream":"{id}"}',),
+        ),
+    },
+)
 _FLOOR_STREAMS = FanOut(
     "/v1/streams",
     {"sse": Way("/v1/streams/{id}/events"), "websocket": Way("/v1/streams/{id}/events", websocket=True)},
@@ -85,7 +96,7 @@ TARGETS = [
     ),
     Target(
         name="gateway",
-        about="Stream Gateway, HTTP/1.1 and SSE",
+        about="Stream Gateway: HTTP/1.1, SSE and WebSocket",
         kind="gateway",
         install=_gateway_version,
         start=_start_gateway,

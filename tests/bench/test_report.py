@@ -62,6 +62,11 @@ def test_a_busy_harness_is_told(book):
     assert book.harness_limit(Cell([result(1.0, load_cpu=0.9)])).startswith("the load generator was busy")
 
 
+def test_a_late_upstream_is_told(book):
+    assert book.harness_late(Cell([result(1.0, upstream_late_us=900.0)])) == ""
+    assert "by its own plan" in book.harness_late(Cell([result(1.0, upstream_late_us=50_000.0)]))
+
+
 def test_one_failed_repeat_fails_the_cell(book):
     cell = Cell([result(1.0), result(1.0, lost=3, broken=1, problem="the connection broke")])
     assert cell.verdict == "3 lost, 1 broken"

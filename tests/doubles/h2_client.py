@@ -232,7 +232,11 @@ async def h2_connect(
     stream: trio.abc.Stream = trio.SocketStream(sock)
     if context is not None:
         stream = trio.SSLStream(stream, context, server_hostname="localhost", https_compatible=True)
-        await stream.do_handshake()
+        try:
+            await stream.do_handshake()
+        except BaseException:
+            await trio.aclose_forcefully(stream)
+            raise
     async with stream, trio.open_nursery() as nursery:
         client = H2Client(stream, **options)
         await nursery.start(client.run)

@@ -107,6 +107,8 @@ class Http1Connection:
                 scope.cancel()
             await self._handler(exchange)
         self._scope = None
+        if self.upgraded is not None:
+            return False
         if scope.cancelled_caught or not exchange.finished:
             # An answer that breaks off must not look like its end, and what the client has not taken must not
             # wait in the kernel for it.

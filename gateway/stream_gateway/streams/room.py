@@ -37,6 +37,7 @@ class Room:
         self._patience = settings.stall_timeout
         self._charged_until = 0.0
         self._found: trio.Event | None = None
+        self._culprits: list[Follower] = []  # who has been in the way since the time up to which all are charged
 
     def look(self) -> None:
         """Drop what all have seen and is too much; pause or resume the producer accordingly."""
@@ -50,6 +51,7 @@ class Room:
             self._pause()
         elif self.paused and not full:
             self.release()
+        self._culprits = self._in_the_way() if self.paused else []
 
     def _pause(self) -> None:
         self.paused = True
@@ -78,21 +80,22 @@ class Room:
         return [follower for follower in self._stream.followers if follower.position < surplus]
 
     def _charge(self) -> None:
+        """Charge who was in the way until now; whoever has just moved out of it has been there too."""
         now = trio.current_time()
         waited, self._charged_until = now - self._charged_until, now
-        if waited:
-            for follower in self._in_the_way():
-                follower.held_up += waited
+        for follower in self._culprits:
+            follower.held_up += waited
 
     async def _lose_patience(self, found: trio.Event) -> None:
         """While the producer waits: let go whoever has had it wait for too long in all."""
         while not found.is_set():
-            used = max((follower.held_up for follower in self._in_the_way()), default=0.0)
+            used = max((follower.held_up for follower in self._culprits), default=0.0)
             with trio.move_on_after(max(self._patience - used, 0)):
                 await found.wait()
                 return
             self._charge()
-            for follower in self._in_the_way():
+            self._culprits = self._in_the_way()
+            for follower in self._culprits:
                 if follower.held_up >= self._patience:
                     follower.close(LAGGED)
             await trio.lowlevel.checkpoint()

@@ -95,7 +95,7 @@ def unknown(kind: int) -> bytes:
 FLOODS: dict[str, Callable[[], bytes]] = {
     "rapid reset": rapid_reset,
     "SETTINGS": lambda: f.SettingsFrame(0, {4: 70_000}).serialize() * MANY,
-    "many settings": lambda: f.SettingsFrame(0, {number: 1 for number in range(100, 200)}).serialize(),
+    "many settings": lambda: f.SettingsFrame(0, dict.fromkeys(range(100, 200), 1)).serialize(),
     "PING": lambda: f.PingFrame(0, b"01234567").serialize() * MANY,
     "empty DATA": lambda: request(end=False, method="POST") + f.DataFrame(1, b"").serialize() * MANY,
     "tiny DATA": lambda: request(end=False, method="POST") + f.DataFrame(1, b"x").serialize() * MANY,

@@ -111,8 +111,7 @@ async def test_tiny_windows_get_everything_in_crumbs(gateway: ServedGateway, win
     body = await (await gateway.get("/v1/models")).read()
     async with h2_connect(gateway.host, gateway.port, window=window, open_windows=False) as client:
         stream = await client.request("GET", "/v1/models")
-        while len(stream.body) < len(body):
-            size = min(len(stream.body) + window, len(body))
+        for size in range(window, len(body), window):
             await client.until(lambda size=size: len(stream.body) == size)
             await client.acknowledge(stream, window)
         assert await stream.read() == body

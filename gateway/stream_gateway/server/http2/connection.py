@@ -325,7 +325,7 @@ class Http2Connection:
         self._unflushed = 0
         if self._queued:
             data, self._queued = self._queued + data, b""
-        if not data:
+        if not data or self.transport.closed:
             return
         try:
             if not self.transport.clear():
@@ -373,7 +373,7 @@ class Http2Connection:
         return next((outlet for outlet in sorted(self._line, key=_by_urgency) if outlet.ready), None)
 
     def _drain_soon(self) -> None:
-        if not self._drains and self._nursery is not None:
+        if not self._drains and self._nursery is not None and not self.transport.closed:
             self._drains = True
             self._nursery.start_soon(self._drain)
 

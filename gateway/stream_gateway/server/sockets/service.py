@@ -18,7 +18,7 @@ from stream_gateway.upstream.routing import Router
 from stream_protocols.closing import CloseCode
 from stream_protocols.commands import CODECS, JSON_PROTOCOL, PROTOCOLS
 from stream_protocols.deflate import negotiate
-from stream_protocols.errors import BadRequest, TooManyRequests
+from stream_protocols.errors import BadRequest, Overloaded, TooManyRequests
 from stream_protocols.negotiate import choose_subprotocol
 
 Start = Callable[[WebSocket], tuple[Callable[[str | bytes], None], Callable[[], None]]]
@@ -38,6 +38,7 @@ class SocketService:
         self._router = router
         self._reminders = Reminders()
         self._left = trio.Event()
+        self._draining = False
         self._addresses: collections.Counter[str] = collections.Counter()
 
     async def run(self) -> None:
@@ -69,7 +70,13 @@ class SocketService:
         headers: HeaderList,
         start: Start,
     ) -> None:
-        """Accept a socket, and serve it as `start` says."""
+        """Accept a socket, and serve it as `start` says.
+
+        Raises:
+            TooManyRequests, Overloaded: the address has its share, or the gateway is about to go.
+        """
+        if self._draining:
+            raise Overloaded("The gateway is restarting; try again in a moment.", retry_after=round(COME_BACK_WITHIN))
         if self._addresses[exchange.peer] >= self._settings.per_address:
             raise TooManyRequests(
                 f"There are {self._settings.per_address} sockets from {exchange.peer}, which is the limit "
@@ -90,6 +97,8 @@ class SocketService:
         if self._addresses[peer] >= self._settings.per_address:
             # Many handshakes at once, each of which found room: the limit holds all the same.
             socket.close(CloseCode.LIMIT_EXCEEDED, "too many sockets from this address")
+        elif self._draining:
+            _say_goodbye(socket)
         self.sockets.add(socket)
         self._addresses[peer] += 1
         try:
@@ -109,11 +118,16 @@ class SocketService:
             await self._left.wait()
 
     def drain(self) -> None:
-        """Ask every client to come back, not all at once."""
+        """Ask every client to come back, not all at once; who comes now is turned away."""
+        self._draining = True
         for socket in list(self.sockets):
-            wait = random.uniform(0, COME_BACK_WITHIN)
-            socket.close(CloseCode.DRAINING, f"restarting; retry-after={wait:.2f}")
+            _say_goodbye(socket)
 
     def states(self) -> collections.Counter[State]:
         """How many sockets are in which state."""
         return collections.Counter(socket.state for socket in self.sockets)
+
+
+def _say_goodbye(socket: WebSocket) -> None:
+    wait = random.uniform(0, COME_BACK_WITHIN)
+    socket.close(CloseCode.DRAINING, f"restarting; retry-after={wait:.2f}")

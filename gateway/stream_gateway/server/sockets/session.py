@@ -44,6 +44,14 @@ class SocketFollower(Follower):
         super().__init__(stream, renderer, session.socket, after=start.after, offset=start.offset)
         self._session = session
 
+    def write(self, data: bytes) -> bool:
+        """As any follower's; but a socket has pings, so nobody asks when something was written."""
+        try:
+            return not data or self.outlet.write_now(data)
+        except Exception as error:
+            self.broken = error
+            return False
+
     def wake(self) -> None:
         """Ask for a turn, or leave when all has been said."""
         if self.broken is not None:

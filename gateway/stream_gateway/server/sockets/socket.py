@@ -73,6 +73,7 @@ class WebSocket:
         self.shares = deflate is None or not deflate.context
         if deflate is not None:
             self.pack = (context_packer if deflate.context else shared_packer)(deflate.window_bits)
+        self.write_now = wire.write_now
         self._wire = wire
         self._settings = settings
         self._protocol = Inbound(settings.message_bytes, deflate is not None, self._ponged)
@@ -246,10 +247,6 @@ class WebSocket:
     def clear(self) -> bool:
         """Whether a follower may write right now."""
         return not self._said_goodbye and not self._outbox and self._wire.clear()
-
-    def write_now(self, data: bytes) -> bool:
-        """Write frames through (see `Outlet`)."""
-        return self._wire.write_now(data)
 
     async def flush(self) -> None:
         """Wait until nothing is left over (see `Outlet`)."""

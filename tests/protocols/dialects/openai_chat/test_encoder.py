@@ -136,13 +136,14 @@ def test_a_cancellation_says_why() -> None:
 
 # There and back
 
+counts = st.integers(0, 2**53)
 deltas = st.one_of(
     st.builds(TextDelta, texts.filter(bool), numbers),
     st.builds(ReasoningDelta, texts.filter(bool), numbers),
     st.builds(RefusalDelta, texts.filter(bool), numbers),
     event_of(ToolCallDelta),
-    event_of(ChoiceFinished),
-    st.builds(Usage, numbers, numbers, st.just({"input": {"cached_tokens": 1}}) | st.none()),
+    st.builds(ChoiceFinished, texts.filter(bool), numbers),
+    st.builds(Usage, counts, counts, st.just({"input": {"cached_tokens": 1}}) | st.none()),
 )
 
 

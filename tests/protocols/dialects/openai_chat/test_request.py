@@ -202,7 +202,13 @@ def test_the_clients_own_stream_options_stay() -> None:
     assert "stream_options" not in dict(sent(body()))
 
 
-def test_usage_can_be_asked_for_although_the_client_did_not() -> None:
-    assert ("stream_options", {"include_usage": True}) in sent(body(), include_usage=True)
-    options = {"include_usage": True, "other": 1}
-    assert ("stream_options", options) in sent(body(stream_options=options), include_usage=True)
+def test_a_native_client_gets_usage_without_asking() -> None:
+    def options(text: bytes, *, stream: bool = True) -> Any:
+        sent = parse_request(text, native=True).upstream_body(model="up", stream=stream)
+        return json.loads(sent).get("stream_options")
+
+    assert options(body()) == {"include_usage": True}
+    assert options(body(stream_options=None)) == {"include_usage": True}
+    assert options(body(stream_options={"include_usage": False, "other": 1})) == {"include_usage": True, "other": 1}
+    assert options(body(stream_options={"include_usage": True, "other": 1})) == {"include_usage": True, "other": 1}
+    assert options(body(), stream=False) is None

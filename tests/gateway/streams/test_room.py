@@ -129,6 +129,51 @@ async def test_a_laggard_that_moves_in_time_stays(rig: Rig, autojump_clock: Cloc
     assert slow.outcome == "running"
 
 
+async def test_who_moves_a_little_now_and_then_uses_up_its_time_all_the_same(rig: Rig, autojump_clock: Clock) -> None:
+    stream = rig.stream()
+    slow = await rig.reader(stream, room=0)
+    paused = 0.0
+    while slow.outcome == "running":
+        while not stream.paused:
+            stream.extend(sized(300))
+            await settle()
+        await trio.sleep(STALL / 5)
+        paused += STALL / 5
+        assert paused <= STALL
+        slow.outlet.allow(700)  # enough for one or two records: the log is full again at once
+        await settle()
+    assert slow.outcome == LAGGED
+    assert paused == pytest.approx(STALL)
+
+
+async def test_who_catches_up_has_all_its_time_again(rig: Rig, autojump_clock: Clock) -> None:
+    stream = rig.stream()
+    slow = await rig.reader(stream, room=0)
+    for _ in range(5):
+        while not stream.paused:
+            stream.extend(sized(300))
+        await trio.sleep(STALL * 0.9)
+        slow.outlet.allow(float("inf"))
+        await settle()
+        slow.outlet.room = 0
+    assert slow.outcome == "running"
+
+
+async def test_who_comes_while_the_producer_waits_pays_for_its_own_time_only(rig: Rig, autojump_clock: Clock) -> None:
+    stream = rig.stream()
+    first = await rig.reader(stream, room=5)
+    while not stream.paused:
+        stream.extend(sized(300))
+    await trio.sleep(STALL - 1)
+    came = trio.current_time()
+    late = await rig.reader(stream, room=5, after=stream.log.oldest - 1)
+    await trio.sleep(2)
+    assert first.outcome == LAGGED
+    assert late.outcome == "running"
+    await late.left.wait()
+    assert STALL <= trio.current_time() - came <= STALL + 1  # it may be charged only from the next look on
+
+
 async def test_a_laggard_that_leaves_makes_room(rig: Rig) -> None:
     stream = rig.stream()
     stream.valve = valve = Valve()
