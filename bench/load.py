@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.loads.burst import burst
+from bench.loads.carriers import carriers
 from bench.loads.churn import churn
 from bench.loads.fan_out import fan_out
 from bench.loads.first import first
@@ -28,7 +29,7 @@ from bench.loop import sharpen_timers
 from bench.result import Result
 
 LOADS: dict[str, Callable[..., None]] = {
-    load.__name__: load for load in (burst, churn, fan_out, first, idle, leave, plain, slow, steady, storm)
+    load.__name__: load for load in (burst, carriers, churn, fan_out, first, idle, leave, plain, slow, steady, storm)
 }
 
 

@@ -132,6 +132,7 @@ class Runner:
                 "path": target.path,
                 "model": target.model,
                 "headers": standing.headers,
+                "tls": target.tls,
                 "fan_out": dataclasses.asdict(target.fan_out) if target.fan_out else None,
             },
         }
@@ -172,10 +173,11 @@ class Standing:
             "stream": True,
             "messages": [{"role": "user", "content": Script(n=2).text()}],
         }
+        tls = self.target.tls
         try:
             if "chat" not in self.target.can and self.target.fan_out is not None:
-                return bool(ask(self.port, "POST", self.target.fan_out.create, body, self.headers, within))
-            return b"[00000001:" in ask(self.port, "POST", self.target.path, body, self.headers, within)
+                return bool(ask(self.port, "POST", self.target.fan_out.create, body, self.headers, within, tls=tls))
+            return b"[00000001:" in ask(self.port, "POST", self.target.path, body, self.headers, within, tls=tls)
         except OSError:
             return False
 

@@ -2,6 +2,7 @@
 
 from bench.cases import (
     burst,
+    carriers,
     churn,
     fan_out,
     first_chunk,
@@ -16,7 +17,7 @@ from bench.cases.case import Case, Metric
 
 CASES: dict[str, Case] = {
     module.CASE.name: module.CASE
-    for module in (first_chunk, steady, burst, plain, fan_out, storm, leave, slow, idle, churn)
+    for module in (first_chunk, steady, burst, plain, fan_out, carriers, storm, leave, slow, idle, churn)
 }
 
 __all__ = ["CASES", "Case", "Metric"]

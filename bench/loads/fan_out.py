@@ -41,7 +41,7 @@ def fan_out(run: Run, *, clients: int, rate: float, seconds: float, way: str) ->
 def create(run: Run, script: Script) -> str:
     """Starts a stream that can be watched; returns its id."""
     body = {**run.body(script), "lease": 60}
-    answer = json.loads(ask(run.place.port, "POST", run.fan_out.create, body, run.place.headers))
+    answer = json.loads(ask(run.place.port, "POST", run.fan_out.create, body, run.place.headers, tls=run.place.tls))
     return str(answer["id"])
 
 

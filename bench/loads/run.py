@@ -31,6 +31,7 @@ class Place:
     path: str = "/v1/chat/completions"
     model: str = "bench"
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    tls: bool = False
     fan_out: Mapping[str, Any] | None = None
     """A `bench.watching.FanOut` as JSON."""
 

@@ -1,6 +1,7 @@
 """The targets that come with this repository: nothing, the floor, the gateway, and the faulty relays."""
 
 import importlib.metadata
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -62,6 +63,25 @@ def _start_gateway(site: Site) -> Start:
     return Start([str(_gateway_command()), "serve", "--config", str(config)])
 
 
+def _tls_version(say: Say) -> str:
+    if importlib.util.find_spec("trustme") is None:
+        raise Unavailable("trustme is not installed beside this Python, and makes the certificate")
+    return _gateway_version(say)
+
+
+def _start_gateway_with_tls(site: Site) -> Start:
+    import trustme
+
+    certificate = site.folder / "server.pem"
+    trustme.CA().issue_cert("localhost", key_type=trustme.KeyType.ECDSA).private_key_and_cert_chain_pem.write_to_path(
+        str(certificate)
+    )
+    config = site.folder / "gateway-tls.toml"
+    text = _GATEWAY_CONFIG.format(port=site.port, upstream=site.upstream)
+    config.write_text(text.replace("[server]\n", f'[server]\ntls_certificate = "{certificate}"\n'))
+    return Start([str(_gateway_command()), "serve", "--config", str(config)])
+
+
 def _module(module: str, *arguments: str) -> "Starter":
     return Starter(module, arguments)
 
@@ -100,8 +120,18 @@ TARGETS = [
         kind="gateway",
         install=_gateway_version,
         start=_start_gateway,
-        can=frozenset({"chat", "resume"}),
+        can=frozenset({"chat", "resume", "carriers"}),
         fan_out=_STREAMS,
+    ),
+    Target(
+        name="gateway-tls",
+        about="Stream Gateway, over TLS",
+        kind="gateway",
+        install=_tls_version,
+        start=_start_gateway_with_tls,
+        can=frozenset({"carriers"}),
+        fan_out=FanOut("/v1/streams", {}),
+        tls=True,
     ),
     *(
         Target(

@@ -54,5 +54,7 @@ class Target:
     """Of every request; `{upstream}` stands for the upstream's port."""
     fan_out: FanOut | None = None
     """How it spreads one generation to many, if it does."""
+    tls: bool = False
+    """Its port speaks TLS, with a certificate that nobody need trust."""
     patience: float = 30.0
     """Seconds it may take to start."""

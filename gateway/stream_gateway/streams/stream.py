@@ -195,6 +195,7 @@ class Stream:
         self.followers[subscription] = None
         self._registry.subscriptions += 1
         self.scope.deadline = float("inf")
+        self.moved()
 
     def detach(self, subscription: Follower) -> None:
         """Count a subscription out; what only it held back may go on."""
@@ -233,7 +234,7 @@ class Stream:
         self._live.pop(subscription, None)
 
     def moved(self) -> None:
-        """Some cursor moved or left: if the producer waits for room, see whether there is some."""
+        """Some cursor came, moved or left: if the producer waits for room, see whether there is some."""
         if self._room.paused:
             self._room.look()
 

@@ -1,10 +1,10 @@
-"""A client of the subprotocol on a raw socket: commands with their replies, and pushes by stream."""
+"""A client of the subprotocol on any socket: commands with their replies, and pushes by stream."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict, deque
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgpack
 
@@ -16,14 +16,27 @@ Message = dict[str, Any]
 TERMINAL = ("stream.finished", "stream.failed", "stream.cancelled")
 
 
-class SessionClient:
+class Socket(Protocol):
+    """What a session needs of a socket."""
+
+    async def send(self, opcode: int, payload: bytes | str = b"") -> None:
+        """Send a message."""
+
+    async def message(self) -> str | bytes:
+        """The next message. Raises `Closed`."""
+
+
+S = TypeVar("S", bound=Socket)
+
+
+class SessionClient(Generic[S]):
     """Speaks the subprotocol on a socket. It reads only while a test waits for something.
 
     Attributes:
         ended: what the gateway said of subscriptions that it ended, by stream.
     """
 
-    def __init__(self, socket: RawSocket, *, binary: bool = False) -> None:
+    def __init__(self, socket: S, *, binary: bool = False) -> None:
         self.socket = socket
         self.ended: dict[str, Message] = {}
         self._binary = binary
@@ -121,7 +134,7 @@ class SessionClient:
         return len(self._pushes[stream])
 
 
-async def session(gateway: GatewayClient, *, protocol: str | None = JSON, **options: Any) -> SessionClient:
+async def session(gateway: GatewayClient, *, protocol: str | None = JSON, **options: Any) -> SessionClient[RawSocket]:
     """Open a socket and speak the subprotocol on it; options as in `shake`."""
     socket = await raw_socket(gateway, protocol=protocol, **options)
     return SessionClient(socket, binary=protocol == MSGPACK)

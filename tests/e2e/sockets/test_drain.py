@@ -128,6 +128,7 @@ async def test_what_was_queued_leaves_first(autojump_clock: trio.testing.MockClo
         wire = wire_of(client.socket)
         wire.take(0)
         stream.extend([(TextDelta("on the wire"), None)])
+        await trio.testing.wait_all_tasks_blocked()
         stream.extend([(TextDelta("in the log"), None)])
         refs = [await client.send("ping") for _ in range(5)]
         await trio.testing.wait_all_tasks_blocked()

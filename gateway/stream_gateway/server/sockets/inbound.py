@@ -27,7 +27,7 @@ class Owner(Protocol):
         """The peer has said something."""
 
     def enqueue(self, data: bytes) -> None:
-        """Send a frame."""
+        """Send a frame; nothing is none."""
 
     async def finish(self) -> None:
         """Nothing will be read any more: let what is queued leave."""
@@ -57,8 +57,7 @@ class WireStream(trio.abc.Stream):
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        if data:
-            self._owner.enqueue(bytes(data))
+        self._owner.enqueue(bytes(data))
         await trio.lowlevel.checkpoint()
 
     async def wait_send_all_might_not_block(self) -> None:

@@ -230,7 +230,7 @@ class WebSocket:
 
     def enqueue(self, data: bytes) -> None:
         """Queue a frame and let it leave as soon as it can. Nothing follows a close frame (RFC 6455 §5.5.1)."""
-        if self._said_goodbye:
+        if self._said_goodbye or not data:
             return
         self._said_goodbye = data[0] == _CLOSE
         if data[0] == _PONG and self._outbox and self._outbox[-1][0] == _PONG:

@@ -84,7 +84,7 @@ def decode_error(body: bytes, status: int, retry_after: str | None = None) -> St
     try:
         data = msgspec.json.decode(body)
     except NOT_JSON:
-        return StreamFailed("upstream_error", fallback, status, retry_after=retry_after)
+        data = None
     error = data.get("error") if isinstance(data, dict) else None
     return failure_event(error, status=status, retry_after=retry_after, fallback=fallback)
 

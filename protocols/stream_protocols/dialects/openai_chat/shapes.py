@@ -94,6 +94,8 @@ def failure_event(
     error: object, *, status: int = 502, retry_after: str | None = None, fallback: str = ""
 ) -> StreamFailed:
     """An `error` member, which should be an object but is sometimes a string, as the neutral failure."""
+    if retry_after is not None and not _HEADER.fullmatch(retry_after):
+        retry_after = None
     if not isinstance(error, dict):
         text = (error if isinstance(error, str) else "") or fallback or "The provider reported an error."
         return StreamFailed("upstream_error", text, status, retry_after=retry_after)
@@ -103,6 +105,6 @@ def failure_event(
         message=message if isinstance(message, str) and message else "The provider reported an error.",
         status=status,
         error_type=kind if isinstance(kind, str) and kind else "server_error",
-        retry_after=retry_after if retry_after is not None and _HEADER.fullmatch(retry_after) else None,
+        retry_after=retry_after,
         error=error,
     )

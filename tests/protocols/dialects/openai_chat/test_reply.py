@@ -206,5 +206,12 @@ def test_an_error_reply_of_any_other_shape(body: bytes) -> None:
     assert "503" in failure.message
 
 
+@pytest.mark.parametrize("body", [b'{"error":{"message":"no"}}', b'{"error":"no"}', b"<html>", b"{}"])
+@pytest.mark.parametrize("value", ["", "caf\xe9", "7\r\nX: y", "x" * 65])
+def test_a_time_to_wait_that_cannot_be_handed_on(body: bytes, value: str) -> None:
+    assert decode_error(body, 429, value).retry_after is None
+    assert decode_error(body, 429, "Wed, 21 Oct 2026 07:28:00 GMT").retry_after == "Wed, 21 Oct 2026 07:28:00 GMT"
+
+
 def test_an_error_reply_that_is_a_string() -> None:
     assert decode_error(b'{"error":"no such model"}', 404) == StreamFailed("upstream_error", "no such model", 404)
