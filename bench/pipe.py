@@ -1,5 +1,6 @@
 """A client's connection that carries anything, in the clear or over TLS. Knows no protocol above that."""
 
+import contextlib
 import socket
 import ssl
 from collections.abc import Callable
@@ -42,10 +43,8 @@ class Pipe:
 
     def _send(self, data: bytes) -> None:
         self._outbox += data
-        try:
+        with contextlib.suppress(BlockingIOError):
             self._outbox = self._outbox[self._socket.send(self._outbox) :]
-        except BlockingIOError:
-            pass
         self._loop.change(self.fd, IN | OUT if self._outbox else IN)
 
     def _on_event(self, events: int) -> None:

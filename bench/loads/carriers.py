@@ -13,6 +13,8 @@ from bench.tally import Tally
 from bench.websocket import Frames, client_text, handshake
 from bench.wire import Script
 
+_SUBSCRIBE = '{"type":"stream.subscribe","ref":1,"stream":"{id}"}'
+
 
 def carriers(run: Run, *, carrier: str, connections: int, streams: int, rate: float, seconds: float) -> None:
     """`connections` of `streams` watchers each, all of one stream of `rate` chunks/s, for `seconds`."""
@@ -126,7 +128,7 @@ class WebSocket(Connection):
         opened = bool(self._response.head)
         data = self._response.feed(data)
         if not opened and self._response.head:
-            self.say(client_text('{"type":"stream.subscribe","ref":1,"stream":"%s"}' % self._stream))
+            self.say(client_text(_SUBSCRIBE.replace("{id}", self._stream)))
         self.body(0, b"".join(self._frames.feed(data)), now)
 
 

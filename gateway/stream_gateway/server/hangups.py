@@ -71,7 +71,8 @@ class PollingHangups:
         while True:
             await trio.sleep(self.INTERVAL)
             for sock, callback in list(self._watched.items()):
-                if self._gone(sock):
+                # An earlier callback of this round may have removed it.
+                if sock in self._watched and self._gone(sock):
                     del self._watched[sock]
                     _call(callback)
 

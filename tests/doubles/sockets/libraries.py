@@ -87,9 +87,7 @@ async def by_websockets_plain(
 
 
 @asynccontextmanager
-async def by_trio_websocket(
-    gateway: GatewayClient, protocol: str | None, **options: Any
-) -> AsyncIterator[TrioSocket]:
+async def by_trio_websocket(gateway: GatewayClient, protocol: str | None, **options: Any) -> AsyncIterator[TrioSocket]:
     """It has no compression. The TCP connection is ours: the library leaves it open when the server closed first."""
     subprotocols = None if protocol is None else [protocol]
     async with await trio.open_tcp_stream(gateway.host, gateway.port) as stream, trio.open_nursery() as nursery:

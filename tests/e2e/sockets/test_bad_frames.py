@@ -5,7 +5,6 @@ from __future__ import annotations
 import zlib
 
 import pytest
-import trio
 
 from tests.doubles.gateway_client import GatewayClient
 from tests.doubles.served_gateway import ServedGateway, Spawn
@@ -23,7 +22,7 @@ from tests.doubles.sockets.frames import (
     frame,
     head,
 )
-from tests.doubles.sockets.raw_socket import Closed, RawSocket, raw_socket
+from tests.doubles.sockets.raw_socket import RawSocket, raw_socket
 from tests.doubles.sockets.session_client import SessionClient
 from tests.doubles.waiting import until
 
@@ -290,6 +289,6 @@ async def test_every_frame_byte_by_byte(harmed: ServedGateway) -> None:
     client = SessionClient(socket)
     assert (await client.reply(1))["type"] == "ok"
     assert socket.pongs == [b"p"]
-    with pytest.raises(Closed), trio.fail_after(5):
-        await socket.send(CLOSE)
-        await socket.message()
+    for byte in close(1000):
+        await socket.line.send(bytes([byte]))
+    assert (await socket.closing()).code == 1000

@@ -64,7 +64,7 @@ OFFERS: list[tuple[str | None, Parameters | None]] = [
         "x-other, permessage-deflate; unknown, permessage-deflate; server_max_window_bits=9, permessage-deflate",
         {"server_max_window_bits": "9"},
     ),
-    (", ".join(["permessage-deflate; unknown"] * 1000), None),
+    (", ".join(["permessage-deflate; unknown"] * 300), None),
 ]
 
 

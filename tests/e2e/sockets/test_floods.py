@@ -11,13 +11,13 @@ import trio.testing
 from stream_gateway.server.sockets.socket import MAX_OUTBOX, State
 from stream_protocols.commands import JsonCodec
 from stream_protocols.events import Event, TextDelta
+from tests.doubles.gateway_client import GatewayClient
 from tests.doubles.openai_script import Script, words
 from tests.doubles.openai_server import OpenAIServer
 from tests.doubles.served_gateway import Serve, ServedGateway, Spawn
-from tests.doubles.gateway_client import GatewayClient
 from tests.doubles.sockets.frames import BINARY, CLOSE, PING, PONG, TEXT, close, frame
 from tests.doubles.sockets.memory import socket_rig, wire_of
-from tests.doubles.sockets.raw_socket import Closed, raw_socket
+from tests.doubles.sockets.raw_socket import Closed
 from tests.doubles.sockets.served import socket_of
 from tests.doubles.sockets.session_client import SessionClient, session, text
 from tests.doubles.waiting import until
@@ -137,8 +137,7 @@ async def test_one_that_sends_and_never_reads_over_a_real_connection(harmed: Ser
     client = await session(harmed, receive_buffer=4096)
     command = frame(TEXT, json.dumps({"type": "ping", "ref": "x" * 10_000}).encode())
     with pytest.raises(trio.BrokenResourceError):
-        for _ in range(5000):
-            await client.socket.line.send(command)
+        await client.socket.line.send(command * 5000)
     await until(lambda: harmed.now.sockets == 1)
 
 

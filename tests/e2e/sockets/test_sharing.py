@@ -122,6 +122,18 @@ async def test_a_create_with_a_key_twice(upstream: OpenAIServer, gateway: Served
     assert gateway.now.streams == 1
 
 
+async def test_a_key_for_another_request(upstream: OpenAIServer, gateway: ServedGateway) -> None:
+    """Giving back the answer to another question would be worse than any error."""
+    upstream.scripts["m"] = SCRIPT
+    client = await session(gateway)
+    stream = await client.create("m", key="k")
+    other = {"model": "m", "messages": [{"role": "user", "content": "something else"}]}
+    error = await client.refused("stream.create", request=other, key="k")
+    assert (error["code"], error["param"]) == ("key_conflict", "key")
+    assert_whole(await client.rest(stream))
+    assert gateway.now.streams == 1
+
+
 async def test_creates_with_one_key_at_once(upstream: OpenAIServer, gateway: ServedGateway) -> None:
     upstream.scripts["m"] = SCRIPT
     clients = [await session(gateway) for _ in range(20)]

@@ -5,8 +5,8 @@ import trio
 
 from stream_gateway.streams.registry import RETRY_AFTER
 from stream_gateway.streams.stream import Stream
-from stream_protocols.errors import Overloaded, UnknownStream
-from stream_protocols.events import Record, StreamFinished
+from stream_protocols.errors import KeyConflict, Overloaded, UnknownStream
+from stream_protocols.events import Record, StreamFinished, StreamStarted
 from stream_protocols.lifecycle import State
 from tests.gateway.streams.conftest import MakeRig
 from tests.gateway.streams.rig import Rig, settle, sized, texts
@@ -64,6 +64,25 @@ async def test_nothing_runs_before_the_registry_does(nursery: trio.Nursery, rig:
     idle = Rig(nursery, rig.settings, 1000)
     with pytest.raises(RuntimeError, match="not running"):
         idle.registry.start_soon(trio.sleep, 0)
+
+
+# Keys of the clients' own
+
+
+async def test_a_key_finds_its_stream_while_that_is_kept(rig: Rig, autojump_clock: Clock) -> None:
+    stream = rig.registry.create("demo", dialect=None, key="mine", asked=b"digest")
+    rig.stream()
+    assert rig.registry.find("mine", b"digest") is stream
+    assert rig.registry.find("other", b"digest") is None
+    with pytest.raises(KeyConflict) as caught:
+        rig.registry.find("mine", b"another request")
+    assert (caught.value.status, caught.value.param) == (409, "key")
+    stream.extend([(StreamStarted("demo"), None), *FINISHED])
+    assert rig.registry.find("mine", b"digest") is stream
+    await trio.sleep(rig.settings.retain_for + 1)
+    assert rig.registry.find("mine", b"digest") is None
+    again = rig.registry.create("demo", dialect=None, key="mine", asked=b"another request")
+    assert rig.registry.find("mine", b"another request") is again
 
 
 # Retention

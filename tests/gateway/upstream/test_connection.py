@@ -1,8 +1,5 @@
 """One exchange with a provider, from the request's first byte to the response's last."""
 
-import gzip
-import zlib
-
 import httpx
 import pytest
 import trio
@@ -299,68 +296,3 @@ async def test_a_provider_that_does_not_take_the_request(
     with pytest.raises(httpx.WriteTimeout):
         await pool.ask(server, body=b"x" * 20_000_000)
     assert trio.current_time() - began == pytest.approx(30)
-
-
-# Content codings
-
-
-def compressed(coding: bytes, *pieces: bytes) -> list[bytes]:
-    head, *rest = chunks(*pieces)
-    return [head.replace(b"\r\n\r\n", b"\r\nContent-Encoding: " + coding + b"\r\n\r\n"), *rest]
-
-
-def deflated(*texts: bytes, wbits: int = zlib.MAX_WBITS | 16) -> list[bytes]:
-    """Texts compressed one by one, as a stream is."""
-    compressor = zlib.compressobj(wbits=wbits)
-    pieces = [compressor.compress(text) + compressor.flush(zlib.Z_SYNC_FLUSH) for text in texts]
-    return [*pieces, compressor.flush()]
-
-
-@pytest.mark.parametrize(
-    ("coding", "wbits"),
-    [(b"gzip", zlib.MAX_WBITS | 16), (b"X-GZip", zlib.MAX_WBITS | 16), (b"deflate", zlib.MAX_WBITS)],
-)
-async def test_a_stream_that_is_compressed_all_the_same(serve: Serve, pool: Pool, coding: bytes, wbits: int) -> None:
-    sink = TakingSink()
-    await pool.ask(
-        await serve(in_pieces(*compressed(coding, *deflated(b"data: a\n\n", b"data: b\n\n", wbits=wbits)))), sink=sink
-    )
-    assert sink.body == b"data: a\n\ndata: b\n\n"
-    assert sink.ended == 1
-
-
-async def test_identity_is_no_coding(serve: Serve, pool: Pool) -> None:
-    sink = TakingSink()
-    await pool.ask(await serve(in_pieces(*compressed(b"identity", b"a"))), sink=sink)
-    assert sink.body == b"a"
-
-
-@pytest.mark.parametrize(
-    ("coding", "body", "message"),
-    [
-        (b"br", b"x", "not asked for: br"),
-        (b"gzip, gzip", b"x", "not asked for: gzip, gzip"),
-        (b"gzip", b"this is not gzip", "broken"),
-        (b"gzip", gzip.compress(b"0" * 50_000_000), "over 1048576 bytes"),
-    ],
-    ids=["unknown", "twice", "broken", "a bomb"],
-)
-async def test_a_stream_that_cannot_be_decoded(
-    serve: Serve, pool: Pool, coding: bytes, body: bytes, message: str
-) -> None:
-    with pytest.raises(httpx.ReadError, match=message):
-        await pool.ask(await serve(in_pieces(*compressed(coding, body))), sink=TakingSink())
-    assert pool.counts == (0, 0)
-
-
-async def test_a_reply_that_is_compressed_all_the_same(serve: Serve, pool: Pool) -> None:
-    response = await pool.ask(await serve(in_pieces(*compressed(b"gzip", gzip.compress(b"hello")))))
-    assert response.content == b"hello"
-
-
-@pytest.mark.parametrize("body", [b"this is not gzip", gzip.compress(b"0" * 50_000_000)], ids=["broken", "a bomb"])
-async def test_a_reply_that_cannot_be_decoded(serve: Serve, pool: Pool, body: bytes) -> None:
-    server = await serve(in_pieces(*compressed(b"gzip", body)))
-    with pytest.raises(httpx.TransportError):
-        await pool.ask(server)
-    await server.has_open(pool.transport.idle)

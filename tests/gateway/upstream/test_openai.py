@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +9,9 @@ import trio
 from structlog.typing import EventDict
 from trio.testing import wait_all_tasks_blocked
 
-from stream_gateway.config import ConfigError, ProviderSettings
+from stream_gateway.config import ProviderSettings
 from stream_gateway.streams.stream import Stream
-from stream_gateway.upstream.openai import OpenAIProvider, read_key
+from stream_gateway.upstream.openai import OpenAIProvider
 from stream_gateway.upstream.provider import ProviderFailed
 from stream_gateway.upstream.pump import Pump
 from stream_protocols.dialects.openai_chat import parse_request
@@ -263,6 +262,20 @@ async def test_the_key_is_not_repeated_to_clients(
     assert KEY not in repr(failure) + repr(logged)
 
 
+async def test_the_key_is_not_repeated_in_a_stream(endpoint: Make, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("P_KEY", KEY)
+    it = await endpoint(
+        answer(b"".join(chunks(sse(text("a")), sse({"error": {"message": f"Key {KEY} has expired."}})))),
+        api_key_env="P_KEY",
+    )
+    stream = await it.stream(rig)
+    await stream.ended.wait()
+    await it.at_rest()
+    assert isinstance(stream.terminal, StreamFailed)
+    assert stream.terminal.message == "Key [redacted] has expired."
+    assert KEY not in repr(stream.log.after(0))
+
+
 async def test_an_endpoint_that_breaks_off(endpoint: Make, rig: Rig) -> None:
     it = await endpoint(answer(b"".join(chunks(sse(text("a")), last=b""))))
     events = await it.ended(rig)
@@ -318,40 +331,3 @@ async def test_cancelling_closes_the_connection(endpoint: Make, rig: Rig) -> Non
     assert stream.terminal == StreamCancelled("client")
     await it.server.has_open(0)
     assert it.provider.transport.busy == 0
-
-
-# Keys
-
-
-def settings(**fields: str) -> ProviderSettings:
-    return ProviderSettings(dialect="openai_chat", base_url="http://x/v1", **fields)
-
-
-def test_a_provider_may_need_no_key() -> None:
-    assert read_key("p", settings()) is None
-
-
-def test_keys_come_from_the_environment_or_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("P_KEY", " sk-1 \n")
-    assert read_key("p", settings(api_key_env="P_KEY")) == "sk-1"
-    (tmp_path / "key").write_text("sk-2\n")
-    assert read_key("p", settings(api_key_file=str(tmp_path / "key"))) == "sk-2"
-
-
-@pytest.mark.parametrize("key", ["two words", "two\nlines", "schlüssel", "", " "])
-def test_what_cannot_be_a_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str) -> None:
-    (tmp_path / "key").write_text(key)
-    with pytest.raises(ConfigError, match=r'`providers\."p"\.api_key_file`.*one line of printable ASCII') as caught:
-        read_key("p", settings(api_key_file=str(tmp_path / "key")))
-    assert not key.strip() or key not in str(caught.value)
-
-
-def test_where_there_is_no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("P_KEY", raising=False)
-    with pytest.raises(ConfigError, match=r'`providers\."p"\.api_key_env`.*P_KEY is not set'):
-        read_key("p", settings(api_key_env="P_KEY"))
-    with pytest.raises(ConfigError, match=r'`providers\."p"\.api_key_file`.*cannot be read'):
-        read_key("p", settings(api_key_file=str(tmp_path / "none")))
-    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match="cannot be read"):
-        read_key("p", settings(api_key_file=str(tmp_path / "bytes")))

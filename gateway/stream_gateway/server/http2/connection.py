@@ -1,8 +1,7 @@
 """One HTTP/2 connection: frames in, tasks for requests, frames out.
 
 Nothing leaves a stream while the transport has unsent bytes, so nothing is buffered for a slow client beyond a piece
-per stream. Streams that cannot go on stand in the connection's line. When a window opens, those whose turn it is go
-on at once, in the reader's run; a task that drains exists only while somebody waits for the transport.
+per stream. Streams that cannot go on stand in the connection's line.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from stream_gateway.server.exchange import Exchange
 from stream_gateway.server.http2 import limits as bounds
 from stream_gateway.server.http2.exchange import Field, Http2Exchange, Http2Wire
 from stream_gateway.server.http2.guard import Guard, Violation
-from stream_gateway.server.http2.outlet import Http2Outlet
+from stream_gateway.server.http2.line import Line
 from stream_gateway.server.transport import Transport
 from stream_gateway.streams.turn import Turn
 from stream_protocols.errors import StreamProtocolError
@@ -64,9 +63,7 @@ class Http2Connection:
         self._queued = b""  # what h2 has to say while the transport is not clear
         self._unflushed = 0  # bytes of DATA that h2 holds
         self._flush = self._flush_now
-        self._line: dict[Http2Outlet, None] = {}
-        self._drains = False
-        self._drained = trio.Event()
+        self.line = Line(transport, self._flush_now, self._broken)
         self._goodbye = False  # no new streams: GOAWAY was sent
         self._began = trio.current_time()
         self._patience = trio.CancelScope(deadline=self._began + limits.header_timeout)
@@ -85,7 +82,7 @@ class Http2Connection:
         """Serve requests, `initial` being the connection's first bytes. Returns when it is to be closed."""
         farewell: Violation | None = None
         async with trio.open_nursery() as nursery:
-            self._nursery = nursery
+            self._nursery = self.line.nursery = nursery
             self._h2.initiate_connection()
             # h2 would end the connection over one stream too many; we refuse the stream (RFC 9113 §5.1.2).
             self._h2.local_settings.max_concurrent_streams = _UNBOUNDED
@@ -97,7 +94,7 @@ class Http2Connection:
             except Violation as violation:
                 farewell = violation
             nursery.cancel_scope.cancel()
-        self._nursery = None
+        self._nursery = self.line.nursery = None
         if not self.transport.closed:
             await self._leave(farewell or Violation(ErrorCodes.NO_ERROR, ""))
 
@@ -111,8 +108,8 @@ class Http2Connection:
             if data:
                 await self._take(data)
             while self._queued and len(self._queued) > bounds.MAX_ANSWERS:
-                self._drained = trio.Event()
-                await self._drained.wait()
+                self.line.drained = trio.Event()
+                await self.line.drained.wait()
             with self._patience:
                 try:
                     data = await self.transport.receive_some()
@@ -132,7 +129,7 @@ class Http2Connection:
                 # h2 has prepared a GOAWAY with the right code.
                 raise Violation(error.error_code, "") from error
             self._flush_now()
-            self._serve_line()
+            self.line.serve()
             if len(part) < len(data):
                 await trio.lowlevel.checkpoint()
         self._be_patient()
@@ -216,7 +213,7 @@ class Http2Connection:
             self._guard.count_reset(trio.current_time())
         if exchange := self._exchanges.get(event.stream_id):
             exchange.gone = True
-            self.leave_line(exchange.outlet)
+            self.line.leave(exchange.outlet)
             exchange.scope.cancel()
 
     def _on_settings(self, event: events.RemoteSettingsChanged) -> None:
@@ -330,71 +327,11 @@ class Http2Connection:
         try:
             if not self.transport.clear():
                 self._queued = data
-                self._drain_soon()
+                self.line.drain_soon()
             elif not self.transport.write_now(data):
-                self._drain_soon()
+                self.line.drain_soon()
         except OSError as error:
             self._broken(error)
-
-    # ---- the line
-
-    def join_line(self, outlet: Http2Outlet) -> None:
-        """A stream cannot go on: a window is closed, or the transport has unsent bytes."""
-        self._line[outlet] = None
-        if outlet.ready:
-            self._drain_soon()
-
-    def leave_line(self, outlet: Http2Outlet) -> None:
-        """It can, or will not."""
-        self._line.pop(outlet, None)
-
-    def _serve_line(self) -> None:
-        """After frames have come that may have opened windows."""
-        if self._line and not self._advance():
-            self._drain_soon()
-
-    def _advance(self) -> bool:
-        """Let streams go on, a frame each, as long as the transport takes it; True when none is left that could.
-
-        One whose task has something to do takes the others' turn with it: what it writes decides what they may.
-        """
-        while (outlet := self._next_in_line()) is not None:
-            if not self.transport.clear():
-                return False
-            if outlet.proceed():
-                self._flush_now()
-                return self._next_in_line() is None
-            self._line[outlet] = self._line.pop(outlet)  # behind the others of its urgency
-            self._flush_now()
-        return True
-
-    def _next_in_line(self) -> Http2Outlet | None:
-        """Who could go on: the most urgent (RFC 9218 §10), and of those the one that has waited longest."""
-        return next((outlet for outlet in sorted(self._line, key=_by_urgency) if outlet.ready), None)
-
-    def _drain_soon(self) -> None:
-        if not self._drains and self._nursery is not None and not self.transport.closed:
-            self._drains = True
-            self._nursery.start_soon(self._drain)
-
-    async def _drain(self) -> None:
-        try:
-            while True:
-                await self.transport.flush()
-                self._flush_now()
-                self._drained.set()
-                if self.transport.clear() and self._advance():
-                    return
-                await trio.lowlevel.checkpoint()
-        except (OSError, trio.ClosedResourceError) as error:
-            self._broken(error)
-        finally:
-            self._drains = False
-            self._drained.set()
-
-
-def _by_urgency(outlet: Http2Outlet) -> int:
-    return outlet.urgency
 
 
 def _open_protocol(limits: LimitSettings) -> _Protocol:

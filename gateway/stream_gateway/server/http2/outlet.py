@@ -99,7 +99,7 @@ class Http2Outlet:
         self._send_frame()
         if self._rest is not None:
             return False
-        self._connection.leave_line(self)
+        self._connection.line.leave(self)
         self._wakeup.set()
         return True
 
@@ -125,14 +125,14 @@ class Http2Outlet:
 
     async def _stand_in_line(self) -> None:
         self._wakeup = trio.Event()
-        self._connection.join_line(self)
+        self._connection.line.join(self)
         progress = self._progress
         timeout = self._connection.transport.write_timeout
         try:
             with trio.move_on_after(timeout) as scope:
                 await self._wakeup.wait()
         finally:
-            self._connection.leave_line(self)
+            self._connection.line.leave(self)
         if scope.cancelled_caught and progress == self._progress and self._connection.window(self.id) <= 0:
             # A transport that stands still has a timeout of its own.
             raise TimeoutError(f"the client opened no window for {timeout:g} seconds")
