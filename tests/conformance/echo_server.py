@@ -1,13 +1,18 @@
 """An echo server on the gateway's own socket code: its listener, its opening handshake, its `SocketService`.
 
-Only what is said on a socket differs from the gateway: each message comes back as it came.
+Only what is said on a socket differs from the gateway: each message comes back as it came. Run as a module, with
+a mode of compression as its argument, it prints its URL and serves until its input ends.
 """
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import msgspec
+import structlog
 import trio
 
 from stream_gateway.config import LimitSettings, ServerSettings, SocketSettings, StreamSettings
@@ -56,3 +61,17 @@ async def echo_server(settings: SocketSettings | None = None) -> AsyncIterator[s
         nursery.start_soon(Listener(sock, handle, server, LimitSettings()).run)
         yield f"ws://127.0.0.1:{sock.getsockname()[1]}"
         nursery.cancel_scope.cancel()
+
+
+async def main(mode: str) -> None:
+    """Serve until the input ends."""
+    settings = msgspec.convert({"message_bytes": MESSAGE_BYTES, "compression": mode}, SocketSettings)
+    async with echo_server(settings) as url:
+        print(url, flush=True)
+        while await trio.to_thread.run_sync(sys.stdin.read, 1, abandon_on_cancel=True):
+            pass
+
+
+if __name__ == "__main__":
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    trio.run(main, sys.argv[1])
