@@ -6,7 +6,7 @@ SETUP  := $(VENV)/.installed
 
 CASE ?= steady
 
-.PHONY: run test check types bench bench-full profile fmt clean
+.PHONY: run test check types bench bench-full profile conformance fmt clean
 
 run: $(SETUP)            ## serve on 127.0.0.1:8080 with the embedded demo provider
 	@$(BIN)/stream-gateway serve
@@ -29,6 +29,9 @@ bench-full: $(SETUP)     ## all targets, all cases, three repeats; peers install
 
 profile: $(SETUP)        ## where the time goes: make profile CASE=steady
 	$(BIN)/python -m bench profile $(CASE)
+
+conformance: $(SETUP)    ## the Autobahn testsuite against the sockets' code (needs Python 2.7)
+	$(BIN)/python -m tests.conformance
 
 fmt: $(SETUP)
 	$(BIN)/ruff format .

@@ -323,7 +323,7 @@ async def test_a_full_log_stops_the_provider(serve: Serve, upstream: OpenAIServe
 
 async def test_a_laggard_is_let_go_for_the_others(serve: Serve, upstream: OpenAIServer) -> None:
     """aspnetcore#46847: one slow client stalls the group; uWebSockets.js#499: what it missed went silently."""
-    gateway, laggard, reader = await held_up(serve, upstream, stall_timeout=0.3)
+    gateway, laggard, reader = await held_up(serve, upstream, stall_timeout=2.0)
     assert native_text(await reader.rest()) == BIG.text
     assert gateway.now.log_bytes < 400_000
     with pytest.raises(Truncated):

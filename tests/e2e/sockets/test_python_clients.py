@@ -68,7 +68,7 @@ async def test_large_and_small_messages(gateway: ServedGateway, library: Library
 
 @libraries
 async def test_pings_in_both_directions(serve: Serve, library: Library) -> None:
-    gateway = await serve(sockets={"ping_interval": 0.05})
+    gateway = await serve(sockets={"ping_interval": 0.05, "commands_per_second": 100_000.0})
     async with library(gateway, JSON) as socket:
         client = client_on(socket, JSON)
         if isinstance(socket, WebsocketsSocket):

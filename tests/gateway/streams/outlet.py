@@ -48,8 +48,8 @@ class SlowOutlet:
         """See `Outlet`."""
         while self._rest:
             await self._changed.wait()
-        if self.error is not None:
-            raise self.error
+            if self.error is not None:
+                raise self.error
 
     def allow(self, room: float) -> None:
         """Take `room` bytes more, now or later."""

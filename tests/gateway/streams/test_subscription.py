@@ -113,8 +113,8 @@ async def test_an_outlet_that_is_not_clear_is_not_written_to(rig: Rig) -> None:
     outlet = SlowOutlet(room=4)
     outlet.write_now(b"a head that has not left")
     async with trio.open_nursery() as nursery:
-        with Subscription(stream, native(stream), outlet) as subscription:
-            nursery.start_soon(subscription.run)
+        with Subscription(stream, native(stream), outlet) as reader:
+            nursery.start_soon(reader.run)
             await settle()
             assert outlet.writes == [b"a head that has not left"]
             outlet.allow(float("inf"))
@@ -123,6 +123,7 @@ async def test_an_outlet_that_is_not_clear_is_not_written_to(rig: Rig) -> None:
             # Somebody else writes something of his own while it is live.
             outlet.room = 0
             outlet.write_now(b"x")
+            reader.keep_alive()
             stream.extend(texts("a"))
             assert outlet.writes[2:] == [b"x"]
             outlet.allow(float("inf"))

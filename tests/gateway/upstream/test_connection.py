@@ -1,11 +1,15 @@
 """One exchange with a provider, from the request's first byte to the response's last."""
 
+import socket
+from collections.abc import Callable
+
 import httpx
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from stream_gateway.upstream.connection import LINGER
+from stream_gateway.upstream.connection import LINGER, Http1Connection
+from stream_gateway.upstream.sink import EXTENSION
 from tests.gateway.upstream.conftest import MakePool, Serve
 from tests.gateway.upstream.loopback import OK, Handler, Peer, Pool, TakingSink, answer, chunks
 
@@ -111,6 +115,49 @@ async def test_one_connection_streams_again_and_again(serve: Serve, pool: Pool) 
         assert sink.body == b"ab"
         assert (await pool.ask(server)).content == b"ab"
     assert server.accepted == 1
+
+
+class HandPump:
+    """A pump that reads when the test says so."""
+
+    def __init__(self) -> None:
+        self.read: Callable[[], None]
+
+    async def run(self) -> None:
+        """See `Pump`."""
+
+    def add(self, sock: socket.socket, on_readable: Callable[[], None]) -> None:
+        """See `Pump`."""
+        self.read = on_readable
+
+    def pause(self, sock: socket.socket) -> None:
+        """See `Pump`."""
+
+    resume = remove = pause
+
+
+@pytest.mark.parametrize("reply", [b"".join(chunks(b"ok")), HEAD + b"Content-Length: 2\r\n\r\nok"])
+@pytest.mark.parametrize("extra", [b"HTTP/1.1 200 OK\r\n", b"\r\n", b""])
+async def test_what_comes_after_the_end_counts_for_nothing(reply: bytes, extra: bytes) -> None:
+    # Two reads before the waiting task has its turn: the second one is no part of the response.
+    pump, sink = HandPump(), TakingSink()
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    connection = Http1Connection(ours, pump, None, 1000, lambda connection: None)
+    request = httpx.Request("POST", "http://x/", content=b"{}", extensions={EXTENSION: sink})
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.handle, request, 10.0)
+        await wait_all_tasks_blocked()
+        theirs.send(reply)
+        pump.read()
+        if extra:
+            theirs.send(extra)
+        else:
+            theirs.close()
+        pump.read()
+    assert (sink.body, sink.ended) == (b"ok", 1)
+    assert connection.closed
+    theirs.close()
 
 
 # The valve

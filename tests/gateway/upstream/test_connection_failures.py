@@ -12,6 +12,7 @@ from stream_gateway.upstream.connection import MAX_HEAD
 from tests.gateway.upstream.conftest import MakePool, Serve
 from tests.gateway.upstream.loopback import OK, Handler, Peer, Pool, TakingSink, always_ok, answer, chunks
 
+Clock = trio.testing.MockClock
 both_pumps = pytest.mark.parametrize("pump", ["epoll", "tasks"], indirect=True)
 
 
@@ -195,39 +196,46 @@ BIG = b"x" * 20_000_000
 REFUSAL = b"HTTP/1.1 413 Too Large\r\nContent-Length: 5\r\nConnection: close\r\n\r\nlarge"
 
 
-@both_pumps
-async def test_an_answer_while_the_request_is_still_being_sent(serve: Serve, pool: Pool) -> None:
-    async def handle(peer: Peer) -> None:
-        await peer.stream.receive_some(1000)
-        await peer.send(REFUSAL)
-        await peer.left()
-
-    response = await pool.ask(await serve(handle), body=BIG)
+async def early(pool: Pool, handler: Handler, serve: Serve) -> None:
+    """A request that is refused before it has been sent is answered at once, and its connection given up."""
+    server = await serve(handler)
+    began = trio.current_time()
+    response = await pool.ask(server, body=BIG)
     assert (response.status_code, response.content) == (413, b"large")
+    assert trio.current_time() - began < 0.1
     assert pool.counts == (0, 0)
 
 
-async def test_an_answer_and_no_more_reading(serve: Serve, pool: Pool) -> None:
+@both_pumps
+@pytest.mark.parametrize("refusal", [REFUSAL, REFUSAL.replace(b"Connection: close\r\n", b"")])
+async def test_an_answer_while_the_request_is_still_being_sent(
+    serve: Serve, pool: Pool, refusal: bytes, autojump_clock: Clock
+) -> None:
+    async def handle(peer: Peer) -> None:
+        await peer.stream.receive_some(1000)
+        await peer.send(refusal)
+        await peer.left()
+
+    await early(pool, handle, serve)
+
+
+async def test_an_answer_and_no_more_reading(serve: Serve, pool: Pool, autojump_clock: Clock) -> None:
     async def handle(peer: Peer) -> None:
         await peer.stream.receive_some(1000)
         await peer.send(REFUSAL)
         await trio.sleep_forever()
 
-    response = await pool.ask(await serve(handle), body=BIG)
-    assert (response.status_code, response.content) == (413, b"large")
-    assert pool.counts == (0, 0)
+    await early(pool, handle, serve)
 
 
-async def test_an_answer_and_then_no_more_of_either(serve: Serve, pool: Pool) -> None:
+async def test_an_answer_and_then_no_more_of_either(serve: Serve, pool: Pool, autojump_clock: Clock) -> None:
     async def handle(peer: Peer) -> None:
         await peer.stream.receive_some(1000)
         await peer.send(REFUSAL)
         await peer.stream.send_eof()
         await trio.sleep_forever()
 
-    response = await pool.ask(await serve(handle), body=BIG)
-    assert (response.status_code, response.content) == (413, b"large")
-    assert pool.counts == (0, 0)
+    await early(pool, handle, serve)
 
 
 async def test_a_provider_that_resets_while_the_request_is_being_sent(serve: Serve, pool: Pool) -> None:

@@ -11,6 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from stream_gateway.config import ProviderSettings
 from stream_gateway.streams.stream import Stream
+from stream_gateway.upstream.connection import LINGER
 from stream_gateway.upstream.openai import OpenAIProvider
 from stream_gateway.upstream.provider import ProviderFailed
 from stream_gateway.upstream.pump import Pump
@@ -170,6 +171,21 @@ async def test_the_connection_is_used_again_although_the_stream_ended_before_the
         await (await it.stream(rig)).ended.wait()
         await it.at_rest()
     assert it.server.accepted == 1
+
+
+async def test_an_endpoint_that_does_not_end_its_body_is_not_waited_for(
+    endpoint: Make, rig: Rig, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def handle(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(*ANSWER[:-1])
+        await peer.left()
+
+    it = await endpoint(handle)
+    began = trio.current_time()
+    await (await it.stream(rig)).ended.wait()
+    await it.server.has_open(0)
+    assert trio.current_time() - began == pytest.approx(LINGER)
 
 
 async def test_a_slow_reader_is_felt_by_the_endpoint(endpoint: Make, make_rig: MakeRig) -> None:
