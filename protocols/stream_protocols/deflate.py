@@ -23,7 +23,7 @@ WINDOW_BITS: Final = 10
 """Of the windows we use when the client leaves it to us: 1 KiB holds several events' worth of envelope."""
 
 MEMORY_LEVEL: Final = 3
-"""zlib's memLevel for small windows: about 6 KiB a compressor instead of 256."""
+"""zlib's memLevel for small windows: 14 KiB a compressor instead of 262 (measured, zlib 1.2.13)."""
 
 THRESHOLD: Final = 64
 """Payloads below this many bytes are sent as they are: there is next to nothing to save."""
@@ -121,11 +121,14 @@ def shared_packer(bits: int) -> Packer:
 
 def context_packer(bits: int) -> Packer:
     """Packs the messages of one connection, each against those before it: call it in the order of sending."""
-    compressor = _compressor(bits)
+    compressor: zlib._Compress | None = None  # made for the first message: many a socket never gets one
 
     def pack(opcode: int, payload: bytes) -> bytes:
+        nonlocal compressor
         if len(payload) < THRESHOLD:
             return frame(opcode, payload)
+        if compressor is None:
+            compressor = _compressor(bits)
         data = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
         return frame(opcode, data[:-4], True)
 

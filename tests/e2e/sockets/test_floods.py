@@ -181,7 +181,11 @@ async def test_memory_of_those_who_do_not_read(spawn: Spawn) -> None:
 
 
 @pytest.mark.deadline(100_000)
-@pytest.mark.parametrize("what", [frame(PING, b"x"), frame(TEXT, COMMAND), frame(BINARY, b"\xff"), frame(PONG)])
+@pytest.mark.parametrize(
+    "what",
+    [frame(PING, b"x"), frame(TEXT, COMMAND), frame(BINARY, b"\xff"), frame(PONG)],
+    ids=["pings", "commands", "garbage", "pongs"],
+)
 async def test_what_comes_after_our_close_frame(autojump_clock: trio.testing.MockClock, what: bytes) -> None:
     """The peer may not have read it yet: it is no error, and nothing is said to it any more."""
     async with socket_rig() as rig:

@@ -17,7 +17,7 @@ def test_every_log_is_a_life_of_its_own() -> None:
 def test_it_is_full_from_its_budget_on() -> None:
     engine = MemoryEngine(1000)
     log = engine.create("s")
-    for size, full in ((500, False), (499, False), (251, True)):
+    for size, full in ((500, False), (250, False), (250, True), (250, True)):
         engine.account(log.extend(sized(size)))
         assert engine.full is full
     engine.account(-log.trim(1, 0))

@@ -141,6 +141,26 @@ async def test_one_that_is_cancelled_before_it_ran(rig: Rig) -> None:
     assert stream.terminal == StreamCancelled("client")
 
 
+async def test_one_that_has_said_all_is_not_cancelled_any_more(rig: Rig) -> None:
+    # It may still be busy with the end of its provider's reply, so that the connection can be used again.
+    going_on, done = trio.Event(), trio.Event()
+
+    async def generate(stream: Stream) -> None:
+        stream.extend([(StreamFinished("stop"), None)])
+        await going_on.wait()
+        done.set()
+
+    stream = rig.stream(lease=0)
+    rig.registry.start(stream, generate)
+    reader = await rig.reader(stream)
+    await reader.left.wait()
+    stream.cancel("client")
+    await settle()
+    going_on.set()
+    await done.wait()
+    assert stream.terminal == StreamFinished("stop")
+
+
 async def test_one_that_cleans_up_slowly_when_it_is_cancelled(rig: Rig) -> None:
     cleaned = trio.Event()
 

@@ -19,6 +19,9 @@ from stream_protocols.deflate import Inflater, TooLarge
 FRAMES_PER_KIB: Final = 64
 """Frames in which a message may come, for each KiB that it may have: all are kept until the last has come."""
 
+_NO_BITS: Final = RsvBits(False, False, False)
+_COMPRESSED: Final = RsvBits(True, False, False)  # RFC 7692 §6
+
 
 class Owner(Protocol):
     """Whose socket it is."""
@@ -124,10 +127,10 @@ class _Limits(Extension):
         return False
 
     def frame_inbound_header(self, proto: Any, opcode: Opcode, rsv: RsvBits, payload_length: int) -> Any:
-        none = RsvBits(False, False, False)
-        if opcode.iscontrol():
-            return none
-        if opcode is not Opcode.CONTINUATION:
+        if opcode >= Opcode.CLOSE:  # a control frame
+            return _NO_BITS
+        first = opcode is not Opcode.CONTINUATION
+        if first:
             self._compressed = self._inflater is not None and rsv.rsv1
             self._bytes = self._frames = 0
         self._bytes += payload_length
@@ -136,7 +139,7 @@ class _Limits(Extension):
             return self._too_large()
         if self._frames > self._max_frames:
             return self._complain(CloseReason.POLICY_VIOLATION, f"a message in more than {self._max_frames} frames")
-        return RsvBits(True, False, False) if self._compressed and opcode is not Opcode.CONTINUATION else none
+        return _COMPRESSED if first and self._compressed else _NO_BITS
 
     def frame_inbound_payload_data(self, proto: Any, data: bytes) -> Any:
         if not self._compressed or self._inflater is None or proto.effective_opcode.iscontrol():
