@@ -14,7 +14,7 @@ from stream_gateway.config import Config, ConfigError, load_config
 from stream_gateway.gateway import Gateway
 from stream_gateway.observe.logging import configure_logging
 from stream_gateway.server.certificates import Certificates
-from stream_gateway.upstream.openai import read_key
+from stream_gateway.upstream.keys import read_key
 
 GC_THRESHOLDS: Final = (50_000, 20, 100)
 

@@ -9,11 +9,12 @@ from stream_gateway.engines.memory import MemoryEngine
 from stream_gateway.guard.origins import OriginPolicy
 from stream_gateway.guard.proxies import TrustedProxies
 from stream_gateway.server.certificates import Certificates
-from stream_gateway.server.chat import ChatRoutes
 from stream_gateway.server.exchange import Exchange
+from stream_gateway.server.generations import GenerationRoutes
 from stream_gateway.server.http1 import Handler
 from stream_gateway.server.keepalive import Keepalive
 from stream_gateway.server.listener import Listener, bind
+from stream_gateway.server.models import ModelRoutes
 from stream_gateway.server.routes import Routes
 from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.streams import StreamRoutes
@@ -21,10 +22,11 @@ from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.turn import Turn
 from stream_gateway.upstream import demo
 from stream_gateway.upstream.demo import DemoProvider
-from stream_gateway.upstream.openai import OpenAIProvider
 from stream_gateway.upstream.provider import Provider
 from stream_gateway.upstream.pump import open_pump
 from stream_gateway.upstream.routing import Router
+from stream_gateway.upstream.vendor import VendorProvider
+from stream_protocols.dialects.registry import DIALECTS
 
 _log = structlog.get_logger()
 
@@ -66,15 +68,21 @@ class Gateway:
         self._certificates = Certificates(server.tls_certificate, server.tls_key) if server.tls_certificate else None
         self._turn = Turn()
         self._pump = open_pump(self._turn)
-        self._openai = {name: OpenAIProvider(name, settings, self._pump) for name, settings in config.providers.items()}
+        self._vendors = {
+            name: VendorProvider(name, settings, self._pump) for name, settings in config.providers.items()
+        }
         self._engine = MemoryEngine(config.streams.budget_bytes)
         self._registry = Registry(config.streams, self._engine, self._turn)
         self._keepalive = Keepalive(config.server.keepalive)
-        providers: dict[str, Provider] = {demo.NAME: DemoProvider(), **self._openai}
+        providers: dict[str, Provider] = {demo.NAME: DemoProvider(), **self._vendors}
         router = Router(config.routes, providers)
         self._sockets = SocketService(config.sockets, self._registry, router)
         routes = Routes(
-            ChatRoutes(self._registry, router, self._keepalive),
+            {
+                name: GenerationRoutes(dialect, self._registry, router, self._keepalive)
+                for name, dialect in DIALECTS.items()
+            },
+            ModelRoutes(router),
             StreamRoutes(self._registry, router, self._keepalive),
             self._sockets,
             OriginPolicy(config.cors.origins),
@@ -104,7 +112,7 @@ class Gateway:
             try:
                 await trio.sleep_forever()
             finally:
-                for provider in self._openai.values():
+                for provider in self._vendors.values():
                     provider.transport.close()
 
     def reload(self) -> None:
@@ -127,7 +135,7 @@ class Gateway:
 
     def statistics(self) -> Statistics:
         """What it holds right now."""
-        transports = [provider.transport for provider in self._openai.values()]
+        transports = [provider.transport for provider in self._vendors.values()]
         return Statistics(
             connections=self._listener.connections,
             streams=self._registry.known,

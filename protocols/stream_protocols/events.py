@@ -13,6 +13,8 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from stream_protocols.errors import StreamProtocolError
+
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", gc=False):
     """One immutable fact. Subclasses carry their wire name as `type`."""
@@ -127,6 +129,12 @@ NativeEvent: TypeAlias = (
     | StreamCancelled
 )
 """What a native client may meet; the type to decode into."""
+
+
+def failure(error: StreamProtocolError) -> StreamFailed:
+    """An error as the event that ends a stream."""
+    return StreamFailed(error.code, error.message, error.status, error.type)
+
 
 Record: TypeAlias = tuple[Event, bytes | None]
 """An event with the vendor's bytes beside it.

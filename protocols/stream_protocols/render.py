@@ -12,7 +12,7 @@ import msgspec
 from stream_protocols import sse
 from stream_protocols.commands import Codec
 from stream_protocols.cursor import format_cursor
-from stream_protocols.dialects.base import Encoder
+from stream_protocols.dialects.base import Encoder, Frame, SequenceEncoder
 from stream_protocols.events import (
     COVERED,
     Notice,
@@ -87,6 +87,57 @@ class SseRenderer(_Rendering):
     def notice(self, notice: Notice) -> bytes:
         payload = self._encode(notice)
         return b"data: %b\n\n" % payload if payload else b""
+
+
+class SequenceRenderer:
+    """Server-sent events of a dialect whose frames depend on those before (see `SequenceEncoder`); one client's own.
+
+    An event may become several frames. The last one carries its cursor, so a client that was cut off between them is
+    told the first ones again: what they say is not added to anything.
+
+    Args:
+        stream, epoch, dialect: as for `SseRenderer`.
+    """
+
+    media_type = "text/event-stream"
+    keepalive = sse.KEEPALIVE
+    shared = False
+
+    def __init__(self, stream: str, epoch: str, encoder: SequenceEncoder, dialect: str | None) -> None:
+        self._encoder = encoder
+        self._raw = encoder.passthrough == dialect
+        self._prefix = format_cursor(stream, epoch, 0).removesuffix("0").encode()
+
+    def render(self, first: int, records: Sequence[Record]) -> bytes:
+        parts = []
+        for number, record in enumerate(records, first):
+            frames = self._frames(record)
+            parts += [_named(frame) for frame in frames[:-1]]
+            if frames:
+                parts.append(b"id: %b%d\n%b" % (self._prefix, number, _named(frames[-1])))
+        return b"".join(parts)
+
+    def recall(self, records: Sequence[Record], offset: int) -> None:
+        """Take note of what the client has seen: whole records, and `offset` characters of the last one if not 0."""
+        for event, raw in records[:-1] if offset else records:
+            self._frames((event, raw))
+        if offset and isinstance(event := records[-1][0], _TEXTUAL):
+            self._frames((msgspec.structs.replace(event, text=event.text[:offset]), None))
+
+    def _frames(self, record: Record) -> Sequence[Frame]:
+        event, raw = record
+        if self._raw and raw is not None:
+            return self._encoder.relay(event, raw)
+        return self._encoder.encode(event)
+
+    def notice(self, notice: Notice) -> bytes:
+        return b"".join(map(_named, self._encoder.encode(notice)))
+
+
+def _named(frame: Frame) -> bytes:
+    if frame.name:
+        return b"event: %b\ndata: %b\n\n" % frame
+    return b"data: %b\n\n" % frame.payload
 
 
 class NdjsonRenderer(_Rendering):

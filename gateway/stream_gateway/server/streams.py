@@ -59,7 +59,8 @@ class StreamRoutes:
         # A browser that reconnects repeats the URL it was given: what it has seen since is in the header.
         cursor = exchange.headers.get("last-event-id") or exchange.query("after")
         start = resume(stream, cursor, dialect)
-        await deliver(exchange, stream, renderer_for(stream, dialect, container), start, self._keepalive)
+        renderer = renderer_for(stream, dialect, container, after=start.after, offset=start.offset)
+        await deliver(exchange, stream, renderer, start, self._keepalive)
 
 
 def links(stream: Stream) -> dict[str, str]:

@@ -7,7 +7,7 @@ import trio
 
 from stream_gateway.streams.stream import Stream
 from stream_protocols.errors import StreamProtocolError
-from stream_protocols.events import StreamCancelled, StreamFailed
+from stream_protocols.events import StreamCancelled, failure
 
 _log = structlog.get_logger()
 
@@ -26,7 +26,7 @@ async def produce(stream: Stream, generate: Callable[[Stream], Awaitable[None]])
         else:
             stream.fail("upstream_truncated", "The provider ended the stream before the answer was whole.", 502)
     except StreamProtocolError as error:
-        stream.conclude(StreamFailed(error.code, error.message, error.status, error.type))
+        stream.conclude(failure(error))
     except trio.Cancelled:
         stream.conclude(StreamCancelled("shutdown"))
         raise

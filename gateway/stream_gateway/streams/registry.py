@@ -14,8 +14,8 @@ from stream_gateway.streams.producer import produce
 from stream_gateway.streams.stream import Stream
 from stream_gateway.streams.turn import Turn
 from stream_protocols.dialects import Source
-from stream_protocols.dialects.openai_chat.request import Lease
 from stream_protocols.errors import KeyConflict, Overloaded, UnknownStream
+from stream_protocols.request import Lease
 
 RETRY_AFTER: Final = 5
 """Seconds that a client should wait when the byte budget is used up by running streams."""

@@ -18,7 +18,6 @@ from stream_gateway.streams.log import Log
 from stream_gateway.streams.room import Room
 from stream_protocols.cursor import format_cursor
 from stream_protocols.dialects import Source
-from stream_protocols.dialects.openai_chat.request import Lease
 from stream_protocols.events import (
     TERMINAL,
     Record,
@@ -31,6 +30,7 @@ from stream_protocols.events import (
 from stream_protocols.framing import Framing
 from stream_protocols.lifecycle import Input, State, advance
 from stream_protocols.render import Renderer
+from stream_protocols.request import Lease
 
 if TYPE_CHECKING:
     from stream_gateway.streams.registry import Registry

@@ -5,8 +5,8 @@ from typing import Protocol
 import msgspec
 
 from stream_gateway.streams.stream import Stream
-from stream_protocols.dialects.openai_chat import ChatRequest
 from stream_protocols.events import Event, StreamFailed
+from stream_protocols.request import Request
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -31,7 +31,7 @@ class Provider(Protocol):
     def dialect(self) -> str | None:
         """The dialect of the bytes it gives, None when it speaks in neutral events."""
 
-    async def stream(self, request: ChatRequest, model: str, stream: Stream) -> None:
+    async def stream(self, request: Request, model: str, stream: Stream) -> None:
         """Append the answer to a stream as it comes, the terminal record included.
 
         Returns when the answer has ended in whatever way; cancellation ends it at the provider too.
@@ -41,7 +41,7 @@ class Provider(Protocol):
             model: this provider's name for the model.
         """
 
-    async def complete(self, request: ChatRequest, model: str) -> Reply:
+    async def complete(self, request: Request, model: str) -> Reply:
         """The whole answer at once.
 
         Raises:

@@ -14,9 +14,9 @@ from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.stream import Stream
 from stream_gateway.streams.subscription import Subscription
 from stream_protocols.dialects.native import NativeEncoder
-from stream_protocols.dialects.openai_chat.request import Lease
 from stream_protocols.events import Event, Record, StreamStarted, TextDelta
 from stream_protocols.render import Renderer, SseRenderer
+from stream_protocols.request import Lease
 from tests.gateway.streams.outlet import SlowOutlet
 
 BUDGET = 1_000_000

@@ -25,9 +25,9 @@ from stream_protocols.commands import Codec, Command
 from stream_protocols.cursor import format_cursor
 from stream_protocols.dialects import native
 from stream_protocols.dialects.openai_chat import parse_request
-from stream_protocols.dialects.openai_chat.request import check_lease
 from stream_protocols.errors import BadRequest, InvalidField, LocalError, StreamProtocolError, TooManyRequests
 from stream_protocols.render import SocketRenderer
+from stream_protocols.request import check_lease
 
 _log = structlog.get_logger()
 

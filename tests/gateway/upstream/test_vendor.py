@@ -12,9 +12,9 @@ from trio.testing import wait_all_tasks_blocked
 from stream_gateway.config import ProviderSettings
 from stream_gateway.streams.stream import Stream
 from stream_gateway.upstream.connection import LINGER
-from stream_gateway.upstream.openai import OpenAIProvider
 from stream_gateway.upstream.provider import ProviderFailed
 from stream_gateway.upstream.pump import Pump
+from stream_gateway.upstream.vendor import VendorProvider
 from stream_protocols.dialects.openai_chat import parse_request
 from stream_protocols.events import (
     ChoiceFinished,
@@ -45,7 +45,7 @@ class Endpoint:
     def __init__(self, server: Loopback, pump: Pump, **settings: Any) -> None:
         base_url = f"http://127.0.0.1:{server.port}/v1/"
         self.server = server
-        self.provider = OpenAIProvider(
+        self.provider = VendorProvider(
             "p", ProviderSettings(dialect="openai_chat", base_url=base_url, **settings), pump
         )
 
@@ -327,7 +327,7 @@ async def test_an_endpoint_that_goes_silent(endpoint: Make, rig: Rig, autojump_c
 async def test_nobody_there(endpoint: Make, rig: Rig, pump: Pump) -> None:
     it = await endpoint(answer())
     settings = ProviderSettings(dialect="openai_chat", base_url="http://127.0.0.1:1/v1")
-    it.provider = OpenAIProvider("p", settings, pump)
+    it.provider = VendorProvider("p", settings, pump)
     (failure,) = await it.ended(rig)
     assert isinstance(failure, StreamFailed)
     assert (failure.code, failure.status) == ("upstream_error", 502)

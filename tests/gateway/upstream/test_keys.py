@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stream_gateway.config import ConfigError, ProviderSettings
-from stream_gateway.upstream.openai import read_key
+from stream_gateway.upstream.keys import read_key
 
 
 def settings(**fields: str) -> ProviderSettings:

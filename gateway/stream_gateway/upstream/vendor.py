@@ -1,53 +1,54 @@
-"""Any endpoint that speaks OpenAI's chat completions."""
+"""A vendor's endpoint: any that speaks one of the dialects."""
 
-import os
-import re
-from pathlib import Path
 from typing import Final
 
 import httpx
 import structlog
 
-from stream_gateway.config import ConfigError, ProviderSettings
+from stream_gateway.config import ProviderSettings
 from stream_gateway.streams.stream import Stream
+from stream_gateway.upstream.keys import read_key
 from stream_gateway.upstream.provider import ProviderFailed, Reply
 from stream_gateway.upstream.pump import Pump
 from stream_gateway.upstream.sink import EXTENSION, Headers, Valve
 from stream_gateway.upstream.transport import PooledTransport
-from stream_protocols.dialects import openai_chat
-from stream_protocols.dialects.openai_chat import ChatRequest, OpenAIChatDecoder
+from stream_protocols.dialects import Dialect
+from stream_protocols.dialects.registry import DIALECTS, upstream_body
 from stream_protocols.events import COVERED, Record, StreamFailed, StreamStarted
+from stream_protocols.request import Request
 
 _log = structlog.get_logger()
 
 REDACTED: Final = b"[redacted]"
 
-_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+MAX_URLS: Final = 256
+"""URLs that are remembered: more than any route list has."""
 
 _SSE: Final = b"text/event-stream"
 
 
-class OpenAIProvider:
+class VendorProvider:
     """Streams and completes through one endpoint (see `Provider`).
 
     Raises:
         ConfigError: its key cannot be read.
     """
 
-    dialect = openai_chat.NAME
-
     def __init__(self, name: str, settings: ProviderSettings, pump: Pump) -> None:
+        self.dialect = settings.dialect
         self._name = name
-        self._url = httpx.URL(settings.base_url.rstrip("/") + "/chat/completions")
+        self._dialect = DIALECTS[settings.dialect]
+        self._base = settings.base_url.rstrip("/")
+        self._known: dict[tuple[str, bool], httpx.URL] = {}
         self._key = read_key(name, settings)
         self._headers = {
-            "Host": self._url.netloc.decode("ascii"),
+            "Host": httpx.URL(self._base).netloc.decode("ascii"),
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
             "User-Agent": "stream-gateway",
         }
         if self._key:
-            self._headers["Authorization"] = f"Bearer {self._key}"
+            self._headers |= self._dialect.credentials(self._key)
         self.transport = PooledTransport(
             pump,
             max_connections=settings.max_connections,
@@ -56,13 +57,12 @@ class OpenAIProvider:
             max_reply_bytes=settings.max_reply_bytes,
         )
 
-    async def stream(self, request: ChatRequest, model: str, stream: Stream) -> None:
+    async def stream(self, request: Request, model: str, stream: Stream) -> None:
         """Append the answer to a stream as it comes (see `Provider`)."""
-        sink = _StreamSink(stream, request.choices, self._key)
+        sink = _StreamSink(stream, request.choices, self._dialect, self._key)
         stream.valve = sink
-        body = request.upstream_body(model=model, stream=True)
         try:
-            response = await self._send(body, "text/event-stream", sink)
+            response = await self._send(request, model, sink)
         except ProviderFailed as error:
             stream.conclude(error.failure)
             return
@@ -73,24 +73,32 @@ class OpenAIProvider:
             stream.conclude(failure)
             return
         # Asked for a stream, it sent a whole reply.
-        stream.extend([sink.started(), *openai_chat.decode_reply(response.content)])
+        stream.extend([sink.started(), *self._dialect.decode_reply(response.content)])
 
-    async def complete(self, request: ChatRequest, model: str) -> Reply:
-        """The whole answer, in the endpoint's own bytes (see `Provider`)."""
-        response = await self._send(request.upstream_body(model=model, stream=False), "application/json", None)
+    async def complete(self, request: Request, model: str) -> Reply:
+        """The whole answer; to a client of the same dialect in the endpoint's own bytes (see `Provider`)."""
+        response = await self._send(request, model, None)
         failure = self._failure(response)
         if failure is not None:
             raise ProviderFailed(failure)
-        return Reply(body=response.content)
+        if request.dialect == self.dialect:
+            return Reply(body=response.content)
+        events = tuple(event for event, _ in self._dialect.decode_reply(response.content))
+        if events and isinstance(events[-1], StreamFailed):
+            raise ProviderFailed(events[-1])
+        return Reply(events=events)
 
-    async def _send(self, body: bytes, accept: str, sink: "_StreamSink | None") -> httpx.Response:
-        extensions = {} if sink is None else {EXTENSION: sink}
+    async def _send(self, asked: Request, model: str, sink: "_StreamSink | None") -> httpx.Response:
+        stream = sink is not None
+        headers = {**self._headers, "Accept": "text/event-stream" if stream else "application/json"}
+        if asked.dialect == self.dialect:
+            headers |= asked.headers
         request = httpx.Request(
             "POST",
-            self._url,
-            headers={**self._headers, "Accept": accept},
-            content=body,
-            extensions=extensions,
+            self._url(model, stream),
+            headers=headers,
+            content=upstream_body(asked, self._dialect, model=model, stream=stream),
+            extensions={EXTENSION: sink} if stream else {},
         )
         try:
             return await self.transport.handle_async_request(request)
@@ -98,6 +106,15 @@ class OpenAIProvider:
             raise ProviderFailed(self._unreachable("upstream_timeout", error, 504)) from None
         except httpx.TransportError as error:
             raise ProviderFailed(self._unreachable("upstream_error", error, 502)) from None
+
+    def _url(self, model: str, stream: bool) -> httpx.URL:
+        """Where a request goes. Parsing a URL is slow, and there are few; but a client may name any model."""
+        url = self._known.get((model, stream))
+        if url is None:
+            url = httpx.URL(self._base + self._dialect.path(model, stream=stream))
+            if len(self._known) < MAX_URLS:
+                self._known[model, stream] = url
+        return url
 
     def _unreachable(self, code: str, error: httpx.TransportError, status: int) -> StreamFailed:
         _log.warning("upstream_failed", provider=self._name, error=str(error))
@@ -115,18 +132,18 @@ class OpenAIProvider:
             content = content.replace(self._key.encode(), REDACTED)
         # What is no error to HTTP is one to us: a redirect or an empty success has no answer in it.
         shown = status if status >= 400 else 502
-        return openai_chat.decode_error(content, shown, response.headers.get("retry-after"))
+        return self._dialect.decode_error(content, shown, response.headers.get("retry-after"))
 
 
 class _StreamSink:
     """Decodes one streamed answer into a stream; also the stream's valve."""
 
-    def __init__(self, stream: Stream, choices: int, key: str | None) -> None:
+    def __init__(self, stream: Stream, choices: int, dialect: Dialect, key: str | None) -> None:
         self.accepted = False
         self._key = key.encode() if key else None
         self._stream = stream
         self._choices = choices
-        self._decoder = OpenAIChatDecoder()
+        self._decoder = dialect.decoder()
         self._records: list[Record] = []
         self._valve: Valve | None = None
 
@@ -172,37 +189,3 @@ class _StreamSink:
         """The log has room again."""
         if self._valve is not None:
             self._valve.resume()
-
-
-def read_key(name: str, settings: ProviderSettings) -> str | None:
-    """A provider's key from where the configuration says, or None when it needs none.
-
-    Raises:
-        ConfigError: the variable is not set, or the file cannot be read.
-    """
-    if settings.api_key_env:
-        if not _VARIABLE.fullmatch(settings.api_key_env):
-            # Not shown: whoever mistakes this for the key itself should not find that in a log.
-            raise ConfigError(f'key `providers."{name}".api_key_env`: expected the name of an environment variable.')
-        key = os.environ.get(settings.api_key_env, "").strip()
-        if not key:
-            raise ConfigError(
-                f'key `providers."{name}".api_key_env`: the environment variable '
-                f"{settings.api_key_env} is not set; set it to the provider's key."
-            )
-        return _clean(key, f'`providers."{name}".api_key_env`')
-    if settings.api_key_file:
-        try:
-            key = Path(settings.api_key_file).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                f'key `providers."{name}".api_key_file`: {settings.api_key_file} cannot be read: {error}.'
-            ) from None
-        return _clean(key, f'`providers."{name}".api_key_file`')
-    return None
-
-
-def _clean(key: str, where: str) -> str:
-    if not key.isascii() or not key.isprintable() or " " in key or not key:
-        raise ConfigError(f"key {where}: the provider's key must be one line of printable ASCII without spaces.")
-    return key

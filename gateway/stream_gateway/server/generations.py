@@ -1,0 +1,111 @@
+"""A vendor's endpoint for generations, as its clients expect it: streamed or whole, with errors in its shape."""
+
+import secrets
+import time
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+
+from stream_gateway.server.delivery import deliver, deliver_new, resume
+from stream_gateway.server.exchange import Exchange, HeaderList
+from stream_gateway.server.formats import renderer_for
+from stream_gateway.server.keepalive import Keepalive
+from stream_gateway.streams.registry import Registry
+from stream_gateway.streams.stream import Stream
+from stream_gateway.upstream.provider import ProviderFailed, Reply
+from stream_gateway.upstream.routing import Router, Target
+from stream_protocols.cursor import parse_cursor
+from stream_protocols.dialects import Dialect, Source
+from stream_protocols.errors import InvalidField
+from stream_protocols.events import StreamCancelled, StreamFailed
+from stream_protocols.request import Lease, Request, check_lease
+
+PLAIN_LEASE: Final = 0.0
+"""A client that did not ask for more cannot come back: when it leaves, nobody reads, and nobody shall pay."""
+
+
+class GenerationRoutes:
+    """Handlers for the paths of one dialect."""
+
+    def __init__(self, dialect: Dialect, registry: Registry, router: Router, keepalive: Keepalive) -> None:
+        self._dialect = dialect
+        self._registry = registry
+        self._router = router
+        self._keepalive = keepalive
+
+    async def create(self, exchange: Exchange, model: str | None = None, stream: bool | None = None) -> None:
+        """Generate; with `Last-Event-ID`, the rest of an earlier stream instead of a new one.
+
+        Args:
+            model, stream: where the vendor has them in its paths.
+        """
+        request = self._dialect.parse_request(await exchange.read_body(), model=model, stream=stream)
+        shown = [(name, exchange.headers[name]) for name in self._dialect.forwarded if name in exchange.headers]
+        if shown:
+            request = msgspec.structs.replace(request, headers=tuple(shown))
+        cursor = exchange.headers.get("last-event-id")
+        if cursor is not None:
+            await self._resume(exchange, request, cursor)
+            return
+        target = self._router.find(request.model)
+        if request.stream:
+            await self._stream(exchange, request, target)
+        else:
+            await self._complete(exchange, request, target)
+
+    async def _resume(self, exchange: Exchange, request: Request, cursor: str) -> None:
+        stream = self._registry.get(parse_cursor(cursor).stream)
+        start = resume(stream, cursor, self._dialect.name)
+        renderer = renderer_for(stream, self._dialect.name, request=request, after=start.after, offset=start.offset)
+        await deliver(exchange, stream, renderer, start, self._keepalive)
+
+    async def _stream(self, exchange: Exchange, request: Request, target: Target) -> None:
+        lease = request.lease if request.lease is not None else _lease_header(exchange)
+        provider = target.provider
+        stream = self._registry.create(request.model, dialect=provider.dialect, lease=lease)
+        renderer = renderer_for(stream, self._dialect.name, request=request)
+        generate = partial(provider.stream, request, target.model)
+        produce = partial(self._registry.start, stream, generate)
+        if not await deliver_new(exchange, stream, renderer, self._keepalive, produce):
+            await self._respond_failure(exchange, stream.terminal, stream)
+
+    async def _complete(self, exchange: Exchange, request: Request, target: Target) -> None:
+        try:
+            reply = await target.provider.complete(request, target.model)
+        except ProviderFailed as error:
+            await self._respond_failure(exchange, error.failure)
+            return
+        await exchange.respond_json(200, self._body(reply, request))
+
+    def _body(self, reply: Reply, request: Request) -> bytes:
+        if reply.body is not None:
+            return reply.body
+        source = Source(secrets.token_urlsafe(12), request.model, int(time.time()))
+        return self._dialect.encode_reply(source, reply.events)
+
+    async def _respond_failure(self, exchange: Exchange, failure: Any, stream: Stream | None = None) -> None:
+        """Answer with the HTTP status of a generation that failed before it began."""
+        headers: HeaderList = [] if stream is None else [("Stream-Id", stream.id)]
+        status = 499
+        if isinstance(failure, StreamFailed):
+            status = failure.status
+            if failure.retry_after is not None:
+                headers.append(("Retry-After", failure.retry_after))
+        elif isinstance(failure, StreamCancelled):
+            status = 409 if failure.reason == "client" else 503
+        await exchange.respond_json(status, self._dialect.encode_error(failure), headers)
+
+
+def _lease_header(exchange: Exchange) -> Lease:
+    """The `Stream-Lease` header: seconds or "finish"; for clients that cannot add a field to the body."""
+    text = exchange.headers.get("stream-lease")
+    if text is None:
+        return PLAIN_LEASE
+    if text == "finish":
+        return "finish"
+    try:
+        return check_lease(float(text))
+    except ValueError:
+        message = f'Header `Stream-Lease` must be "finish" or a number of seconds, not {text[:64]!r}.'
+        raise InvalidField(message, param="Stream-Lease") from None
