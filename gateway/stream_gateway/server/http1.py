@@ -264,6 +264,7 @@ class Http1Outlet:
         self.welcome = None
         self.clear = connection.transport.clear
         self.flush = connection.transport.flush
+        self.conditions = connection.transport.conditions
         self.write_now: Callable[[bytes], bool] = self._write_first
         self._exchange = exchange
         self._connection = connection

@@ -7,6 +7,9 @@ from typing import Final
 
 import trio
 
+from stream_gateway.server.conditions import conditions
+from stream_protocols.chunking import Conditions
+
 READ_SIZE: Final = 65_536
 
 
@@ -33,6 +36,10 @@ class Transport(trio.abc.Stream):
     def clear(self) -> bool:
         """Whether all that was written has left for the kernel."""
         return self._rest is None
+
+    def conditions(self) -> Conditions:
+        """What the kernel knows of the network to the client."""
+        return conditions(self.sock)
 
     def write_now(self, data: bytes) -> bool:
         """Write without waiting; False when a rest is left, which `flush` will write.

@@ -11,6 +11,7 @@ from stream_gateway.config import StreamSettings
 from stream_gateway.engines.memory import MemoryEngine
 from stream_gateway.streams.fanout import FanOut
 from stream_gateway.streams.producer import produce
+from stream_gateway.streams.reminders import Reminders
 from stream_gateway.streams.stream import Stream
 from stream_gateway.streams.turn import Turn
 from stream_protocols.dialects import Source
@@ -39,6 +40,7 @@ class Registry:
         self._keys: dict[str, Stream] = {}
         self._retained: dict[Stream, float] = {}  # ended streams and when to forget them, oldest first
         self._news = trio.Event()
+        self.reminders = Reminders()
         self._fanout = FanOut(self.turn)
         self._nursery: trio.Nursery | None = None
 
@@ -46,6 +48,7 @@ class Registry:
         """Serve until cancelled; then all running streams end as cancelled by `shutdown`."""
         async with trio.open_nursery() as self._nursery:
             self._nursery.start_soon(self._fanout.run)
+            self._nursery.start_soon(self.reminders.run)
             self._nursery.start_soon(self._expire)
             task_status.started()
 

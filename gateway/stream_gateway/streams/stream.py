@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
@@ -15,6 +15,7 @@ import trio
 from stream_gateway.config import StreamSettings
 from stream_gateway.streams.follower import Follower
 from stream_gateway.streams.log import Log
+from stream_gateway.streams.reminders import Reminder
 from stream_gateway.streams.room import Room
 from stream_protocols.cursor import format_cursor
 from stream_protocols.dialects import Source
@@ -154,8 +155,7 @@ class Stream:
 
     def behind(self) -> list[Follower]:
         """Live subscriptions that a fan-out has not reached yet."""
-        head = self.log.head
-        return [subscription for subscription in self._live if subscription.position < head]
+        return [subscription for subscription in self._live if not subscription.caught_up]
 
     def rendered(self, renderer: Renderer, framing: Framing, after: int) -> bytes:
         """All that follows `after`, rendered and framed: once for everyone who needs the same."""
@@ -200,6 +200,7 @@ class Stream:
     def detach(self, subscription: Follower) -> None:
         """Count a subscription out; what only it held back may go on."""
         self.lags(subscription)
+        subscription.forget_chunks()
         del self.followers[subscription]
         self._registry.subscriptions -= 1
         self.moved()
@@ -224,6 +225,10 @@ class Stream:
             self.scope.cancel()
         else:
             self.scope.deadline = trio.current_time() + self.lease
+
+    def remind(self, due: float, callback: Callable[[], float]) -> Reminder:
+        """Call back at `due` (see `Reminders`)."""
+        return self._registry.reminders.remind(due, callback)
 
     def follows(self, subscription: Follower) -> None:
         """The subscription has caught up: write new records through to it."""

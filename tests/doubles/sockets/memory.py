@@ -22,6 +22,7 @@ from stream_gateway.streams.stream import Stream
 from stream_gateway.upstream import demo
 from stream_gateway.upstream.demo import DemoProvider
 from stream_gateway.upstream.routing import Router
+from stream_protocols.chunking import Conditions
 from stream_protocols.events import StreamStarted
 from tests.doubles.sockets.raw_socket import JSON, MSGPACK, RawSocket
 from tests.doubles.sockets.session_client import SessionClient
@@ -48,6 +49,10 @@ class MemoryWire:
         self._left = trio.Event()
 
     # ---- the gateway's end (see `Wire`)
+
+    def conditions(self) -> Conditions:
+        """See `Outlet`."""
+        return Conditions()
 
     def clear(self) -> bool:
         return not self._rest

@@ -28,6 +28,7 @@ from stream_gateway.server.http2.guard import Guard, Violation
 from stream_gateway.server.http2.line import Line
 from stream_gateway.server.transport import Transport
 from stream_gateway.streams.turn import Turn
+from stream_protocols.chunking import Conditions
 from stream_protocols.errors import StreamProtocolError
 
 _log = structlog.get_logger()
@@ -262,6 +263,10 @@ class Http2Connection:
             self._patience.deadline = trio.current_time() + idle
 
     # ---- what streams say
+
+    def conditions(self) -> Conditions:
+        """What the network to the client shows."""
+        return self.transport.conditions()
 
     def clear(self) -> bool:
         """Whether streams may write: all that was sent before has left."""

@@ -148,6 +148,7 @@ class Http2Body:
         self.framing = outlet.framing
         self.clear = outlet.clear
         self.flush = outlet.flush
+        self.conditions = outlet.conditions
         self.welcome = outlet.welcome
         self.write_now: Callable[[bytes], bool] = self._write_first
         self._outlet = outlet
@@ -180,6 +181,7 @@ class Http2Wire:
         self.clear = exchange.outlet.clear
         self.write_now = exchange.outlet.write_now
         self.flush = exchange.outlet.flush
+        self.conditions = exchange.outlet.conditions
         self._inlet = exchange.inlet
         self._outlet = exchange.outlet
 

@@ -8,6 +8,7 @@ import trio
 from h2.errors import ErrorCodes
 
 from stream_gateway.streams.follower import DRAIN_BYTES
+from stream_protocols.chunking import Conditions
 from stream_protocols.framing import Framing, identity
 
 if TYPE_CHECKING:
@@ -52,6 +53,10 @@ class Http2Outlet:
         self._wakeup = trio.Event()
 
     # ---- writing
+
+    def conditions(self) -> Conditions:
+        """What the network to the client shows."""
+        return self._connection.conditions()
 
     def clear(self) -> bool:
         """Whether nothing of ours, and nothing of the connection's, is left over."""

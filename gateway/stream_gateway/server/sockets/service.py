@@ -9,11 +9,11 @@ import trio
 
 from stream_gateway.config import SocketSettings
 from stream_gateway.server.exchange import Exchange, HeaderList
-from stream_gateway.server.reminders import Reminders
 from stream_gateway.server.sockets.session import Session
 from stream_gateway.server.sockets.socket import State, WebSocket
 from stream_gateway.server.sockets.wire import Wire
 from stream_gateway.streams.registry import Registry
+from stream_gateway.streams.reminders import Reminders
 from stream_gateway.upstream.routing import Router
 from stream_protocols.closing import CloseCode
 from stream_protocols.commands import CODECS, JSON_PROTOCOL, PROTOCOLS

@@ -74,6 +74,7 @@ class WebSocket:
         if deflate is not None:
             self.pack = (context_packer if deflate.context else shared_packer)(deflate.window_bits)
         self.write_now = wire.write_now
+        self.conditions = wire.conditions
         self._wire = wire
         self._settings = settings
         self._protocol = Inbound(settings.message_bytes, deflate is not None, self._ponged)

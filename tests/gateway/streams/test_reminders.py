@@ -4,7 +4,7 @@ import pytest
 import trio
 from structlog.typing import EventDict
 
-from stream_gateway.server.reminders import Reminders
+from stream_gateway.streams.reminders import Reminders
 
 pytestmark = pytest.mark.deadline(10_000)
 

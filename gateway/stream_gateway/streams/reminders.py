@@ -22,11 +22,16 @@ class Reminder:
         pass
 
     def __exit__(self, *exc_info: object) -> None:
+        self.cancel()
+
+    def cancel(self) -> None:
+        """Call back no more."""
         self.callback = None  # the heap keeps the husk until it is due, and nothing that it held
 
 
 class Reminders:
-    """Calls functions when they are due. A function returns when it wants to be called next, in Trio's time."""
+    """Calls functions when they are due. A function returns when it wants to be called next, in Trio's time;
+    infinity: never."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Reminder]] = []
@@ -60,4 +65,5 @@ class Reminders:
                     except Exception:  # it ends this reminder only
                         _log.exception("reminder_failed")
                     else:
-                        self._push(due, reminder)
+                        if due < float("inf"):
+                            self._push(due, reminder)
