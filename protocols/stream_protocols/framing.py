@@ -1,8 +1,10 @@
 """Bytes around bytes: what a transport puts around a piece of a stream, made once and shared.
 
-A framing is a plain function, so that a piece rendered for one subscriber is framed for all that share it.
+A framing is a plain function, so that a piece rendered for one subscriber is framed for all that share it; one that
+cannot be shared says so (`ContextFraming`).
 """
 
+import abc
 import re
 from collections.abc import Callable
 from typing import Final, TypeAlias
@@ -10,6 +12,17 @@ from typing import Final, TypeAlias
 from stream_protocols.errors import UpstreamError
 
 Framing: TypeAlias = Callable[[bytes], bytes]
+
+
+class ContextFraming(abc.ABC):
+    """A framing whose bytes build on those before them, as a compressor's do.
+
+    It belongs to one client. It is called once for each piece, in the order of writing, and what it makes is written or
+    the client is cut off; it is never kept for others.
+    """
+
+    @abc.abstractmethod
+    def __call__(self, data: bytes) -> bytes: ...
 
 
 def identity(data: bytes) -> bytes:

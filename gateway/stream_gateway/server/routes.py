@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 
 from stream_gateway.guard.origins import EXPOSED, MAX_AGE, OriginPolicy
+from stream_gateway.server import dictionaries
 from stream_gateway.server.chat import ChatRoutes
 from stream_gateway.server.exchange import Exchange, HeaderList
 from stream_gateway.server.sockets.service import SocketService
@@ -42,6 +43,8 @@ class Routes:
             (re.compile("/v1/streams"), {"POST": streams.create}),
             (re.compile(stream), {"GET": streams.show, "DELETE": streams.cancel}),
             (re.compile(stream + "/events"), {"GET": streams.events}),
+            (re.compile("/v1/dictionaries/current"), {"GET": dictionaries.current}),
+            (re.compile("/v1/dictionaries/([^/]+)"), {"GET": dictionaries.show}),
         ]
 
     async def handle(self, exchange: Exchange) -> None:
