@@ -22,6 +22,7 @@ _SEMICOLONS: Final = re.compile(rf'(?:[^";]++|{_QUOTED})++', re.DOTALL)
 
 _TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _CODING: Final = re.compile(_TOKEN)
+_ALIASES: Final = {"x-gzip": "gzip", "x-compress": "compress"}  # RFC 9110 §8.4.1
 _MEDIA_RANGE: Final = re.compile(rf"{_TOKEN}/{_TOKEN}")
 _PARAMETER: Final = re.compile(rf'({_TOKEN})=(?:({_TOKEN})|"((?:[^"\\]++|\\.)*+)")', re.DOTALL)
 # Java's HttpURLConnection said `*/*; q=.2` for twenty years, hence the leading dot.
@@ -101,7 +102,7 @@ def rank_encodings(accept_encoding: str | None, offers: Sequence[str]) -> list[s
     wishes: dict[str, float] = {}
     for name, parameters, weight in _elements(accept_encoding or ""):
         if _CODING.fullmatch(name) and not parameters:
-            coding = name.removeprefix("x-")  # x-gzip is gzip (RFC 9110 §8.4.1.3)
+            coding = _ALIASES.get(name, name)
             wishes[coding] = min(weight, wishes.get(coding, 1.0))
     others = wishes.get("*", 0.0)
     weights = {offer: wishes.get(offer, others) for offer in offers}

@@ -249,7 +249,7 @@ def _checked(coded: bytes) -> bytes:
 def compress(codec: Codec, body: bytes) -> bytes:
     """A whole body."""
     compressor = codec.compressor(0)
-    return (compressor.feed(body) if body else b"") + compressor.finish()
+    return (_checked(compressor.feed(body)) if body else b"") + compressor.finish()
 
 
 def encoded(headers: HeaderList, codec: Codec) -> HeaderList:

@@ -29,6 +29,7 @@ _OPENAI: Final = (
     b'{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}]}\n\n'
     b'2\ndata: {"id":"chatcmpl-","object":"chat.completion.chunk","created":17,"model":"","system_fingerprint":"fp_",'
     b'"choices":[{"index":0,"delta":{"content":" "},"logprobs":null,"finish_reason":null}],"usage":null}\n\n'
+    b'3\ndata: {"id":"chatcmpl-","object":"chat.completion.chunk","created":17,"model":"",'
     b'"choices":[{"index":0,"delta":{"content":" "},"finish_reason":null}]}\n\n'
 )
 
