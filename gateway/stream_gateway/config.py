@@ -104,7 +104,7 @@ class CompressionSettings(_Section, frozen=True):
     codings: tuple[str, ...] = ("dcz", "gzip", "zstd", "br", "deflate")
     window_bits: Annotated[int, msgspec.Meta(ge=10, le=15)] = 10
     gzip_level: Annotated[int, msgspec.Meta(ge=1, le=9)] = 1
-    br_level: Annotated[int, msgspec.Meta(ge=2, le=8)] = 5
+    br_level: Annotated[int, msgspec.Meta(ge=2, le=8)] = 3
     minimum_bytes: Bytes = 1024
     budget_bytes: Bytes = 134_217_728
 

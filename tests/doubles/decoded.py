@@ -76,12 +76,13 @@ async def events(
     *,
     payload: Any = None,
     headers: Mapping[str, str] | None = None,
+    window: int | None = None,
 ) -> AsyncIterator[Events]:
-    """Ask for a stream in a coding; leaving the context is leaving the stream."""
+    """Ask for a stream in a coding; leaving the context is leaving the stream. `window` is for HTTP/2."""
     method = "GET" if payload is None else "POST"
     fields = {"accept-encoding": accept, **(headers or {})}
     if version == "2":
-        async with h2_connect(gateway.host, gateway.port) as client:
+        async with h2_connect(gateway.host, gateway.port, window=window) as client:
             stream = await client.request(method, target, payload=payload, headers=fields)
             assert stream.status == 200, bytes(stream.body)
             coding = stream.headers.get("content-encoding")

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -14,6 +15,7 @@ import openai
 import pytest
 import trio
 
+from stream_protocols.encodings import Codec, Grant
 from tests.doubles.certificates import Certificates
 from tests.doubles.chromium import visit
 from tests.doubles.gate import Gate
@@ -138,6 +140,49 @@ async def test_chromium(serve: Serve, tmp_path: Path) -> None:
         assert result["fetched"]["pieces"] > 5, coding
         assert result["events"]["events"] == 24, coding
         assert result["events"]["moments"] > 5, coding
+
+
+DICTIONARY_PAGE = """<!DOCTYPE html><title>t</title><script>
+const messages = [{role: "user", content: "Hi"}];
+const body = JSON.stringify({model: "demo-n20-gap5", stream: true, messages});
+(async () => {
+  const dictionary = await fetch("GATEWAY/v1/dictionaries/current");
+  await dictionary.arrayBuffer();
+  const results = [];
+  while (results.length < 15) {
+    const response = await fetch("GATEWAY/v1/chat/completions", {method: "POST", body});
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let pieces = 0, text = "";
+    for (let read = await reader.read(); !read.done; read = await reader.read()) {
+      pieces += 1;
+      text += read.value;
+    }
+    results.push({pieces, complete: text.includes("data: [DONE]")});
+  }
+  await fetch("/", {method: "POST", body: JSON.stringify(results)});
+})().catch(error => fetch("/", {method: "POST", body: JSON.stringify(String(error))}));
+</script>"""
+
+
+@pytest.mark.deadline(90)
+async def test_chromium_keeps_the_dictionary_and_uses_it(
+    gateway: ServedGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stores the dictionary in its own time, so it is asked several times; then it says that it takes dcz."""
+    granted: list[str] = []
+    budget = gateway.gateway._compression.budget
+    take = budget.take
+
+    def watched(codecs: Sequence[Codec]) -> Grant | None:
+        grant = take(codecs)
+        granted.extend([] if grant is None else [grant.codec.name])
+        return grant
+
+    monkeypatch.setattr(budget, "take", watched)
+    results = await visit(DICTIONARY_PAGE.replace("GATEWAY", gateway.base_url), tmp_path / "profile")
+    assert granted[-1] == "dcz", granted
+    assert all(result["complete"] for result in results), results
+    assert results[-1]["pieces"] > 5
 
 
 @pytest.mark.deadline(30)

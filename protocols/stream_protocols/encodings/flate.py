@@ -1,7 +1,7 @@
 """gzip and deflate: zlib with a small window (RFC 9110 §8.4.1.2, §8.4.1.3).
 
 One window of 2^10 bytes holds several events' worth of envelope, and that is nearly all there is to save: with
-2^15 it is two to five points more, for ten times the memory (docs/performance.md).
+2^15 it is two to five points more, for sixteen times the memory (docs/encodings.md).
 """
 
 import zlib
@@ -45,7 +45,7 @@ class _Flate(Codec):
     def __init__(self, level: int, window_bits: int) -> None:
         self._level = level
         # The window as configured, then the smallest, then that with the smallest table of symbols.
-        wanted = [(window_bits, window_bits - 7), (MIN_WINDOW_BITS, 3), (MIN_WINDOW_BITS, 1)]
+        wanted = [(window_bits, window_bits - 8), (MIN_WINDOW_BITS, 2), (MIN_WINDOW_BITS, 1)]
         self._grades = list(dict.fromkeys(wanted))
         self.costs = tuple(_cost(bits, memory) for bits, memory in self._grades)
 

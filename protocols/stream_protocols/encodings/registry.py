@@ -26,7 +26,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
 
     window_bits: int = 10
     gzip_level: int = 1
-    br_level: int = 5
+    br_level: int = 3
 
 
 _BUILT_IN: Final[dict[str, Callable[[Tuning], Codec]]] = {

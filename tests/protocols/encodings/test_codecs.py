@@ -85,7 +85,7 @@ def test_any_bytes_survive(coding: str, grade: int, pieces: list[bytes]) -> None
 
 
 @pytest.mark.parametrize("coding", CODINGS)
-@pytest.mark.parametrize("tuning", [Tuning(window_bits=15), Tuning(window_bits=12, gzip_level=9, br_level=2)])
+@pytest.mark.parametrize("tuning", [Tuning(window_bits=15), Tuning(window_bits=12, gzip_level=9, br_level=5)])
 def test_every_tuning_decodes(coding: str, tuning: Tuning) -> None:
     codec = load_codec(coding, tuning)
     assert list(codec.costs) == sorted(codec.costs, reverse=True)
@@ -100,7 +100,7 @@ def test_nine_tenths_of_an_openai_stream_are_saved(coding: str) -> None:
     assert sum(map(len, coded)) <= 0.1 * sum(map(len, openai()))
 
 
-@pytest.mark.parametrize(("coding", "saved"), [("gzip", 0.77), ("br", 0.77), ("zstd", 0.72), ("dcz", 0.72)])
+@pytest.mark.parametrize(("coding", "saved"), [("gzip", 0.77), ("br", 0.69), ("zstd", 0.72), ("dcz", 0.72)])
 def test_what_is_saved_of_a_native_stream(coding: str, saved: float) -> None:
     """Events of 75 bytes: a flush and a new word in each are what is left."""
     coded = encode(load_codec(coding, Tuning()), native())
