@@ -1,4 +1,4 @@
-"""br: brotli (RFC 7932). It saves about what gzip does, for twenty-five times the memory: for who takes nothing else."""
+"""br: brotli (RFC 7932). It saves about what gzip does, for 25 times the memory: for who takes nothing else."""
 
 from typing import Final
 
