@@ -15,7 +15,7 @@ from stream_protocols.encodings.dictionary import CONTENT, DIGEST, NAME
 from tests.doubles.decoded import VERSIONS, events
 from tests.doubles.gate import Gate
 from tests.doubles.gateway_client import CHAT, STREAMS, chat_body, native_text, openai_text, refused
-from tests.doubles.openai_script import Script, words
+from tests.doubles.openai_script import RATE_LIMITED, Script, words
 from tests.doubles.openai_server import OpenAIServer
 from tests.doubles.raw_client import Truncated
 from tests.doubles.served_gateway import Serve, ServedGateway
@@ -179,9 +179,17 @@ async def test_without_memory_streams_are_not_compressed_and_go_on(upstream: Ope
 # Answers that are not streams
 
 
-async def test_a_refusal_before_the_stream_began_is_a_plain_answer(gateway: ServedGateway) -> None:
-    response = await gateway.chat("demo-fail0", headers={"Accept-Encoding": "gzip"})
-    assert response.status >= 400 or response.head.get("content-encoding") == "gzip"
+async def test_a_refusal_before_the_stream_began_is_a_plain_answer(
+    upstream: OpenAIServer, gateway: ServedGateway
+) -> None:
+    upstream.scripts["m"] = Script(refusal=RATE_LIMITED)
+    response = await gateway.chat("m", headers={"Accept-Encoding": "gzip"})
+    assert response.head.get("content-encoding") is None
+    await refused(response, 429)
+    await until(lambda: gateway.now.compression_bytes == 0)
+
+
+async def test_codings_of_whole_answers(gateway: ServedGateway) -> None:
     await refused(await gateway.get("/v1/models", accept_encoding="identity;q=0"), 406)
     response = await gateway.get("/v1/models", accept_encoding="identity;q=0, gzip")
     assert response.head["content-encoding"] == "gzip"

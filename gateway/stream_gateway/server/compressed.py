@@ -60,6 +60,9 @@ class CompressedExchange(Exchange):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._release()
+
+    def _release(self) -> None:
         if self._body is not None:
             self._compression.budget.give_back(self._body.grant)
             self._body.close()
@@ -111,8 +114,10 @@ class CompressedExchange(Exchange):
             return self._exchange.open(status, headers, unless=unless)
         headers = self._varying(headers)
         plain = partial(self._exchange.open, status, headers, unless=unless)
-        if self.method == "HEAD":
-            return plain() if not self._codecs else self._exchange.open(status, encoded(headers, self._codecs[0]))
+        if self.method == "HEAD":  # nothing to compress
+            coded = encoded(headers, self._codecs[0]) if self._codecs else headers
+            return self._exchange.open(status, coded, unless=unless)
+        self._release()
         grant = self._compression.budget.take(self._codecs)
         if grant is None:
             return plain()
@@ -165,6 +170,7 @@ class CompressedBody:
         self._plain = plain
         self._failed = failed
         self._compressor: Compressor | None = None
+        self._failure: Exception | None = None
         self._use(inner, _Compressing(self))
 
     def _use(self, inner: BodyOutlet, framing: Framing) -> None:
@@ -196,13 +202,13 @@ class CompressedBody:
 
     async def finish(self) -> None:
         """End the body properly: with what ends the coding, then with what ends the transport's body."""
-        self.begin()
         trailer = b""
         if isinstance(self.framing, _Compressing):
             try:
-                trailer = self._started().finish()
+                trailer = _checked(self._started().finish(), last=True)
             except Exception as error:
                 self._fall_back(error)
+        self.begin()
         if trailer:
             await self.flush()
             self.write_now(self._inner.framing(trailer))
@@ -215,13 +221,15 @@ class CompressedBody:
 
     def _started(self) -> Compressor:
         """The compressor, made when it is needed: until a model's first word that may be long."""
+        if self._failure is not None:
+            raise self._failure
         if self._compressor is None:
             self._compressor = self.grant.codec.compressor(self.grant.grade)
         return self._compressor
 
     def _fall_back(self, error: Exception) -> None:
         """Go on without compression, if nothing has been sent yet."""
-        self._compressor = None
+        self._compressor, self._failure = None, error
         self._failed(error)
         inner = self._plain()
         self._use(inner, inner.framing)
@@ -239,10 +247,11 @@ class _Compressing(ContextFraming):
         return self._body.feed(data)
 
 
-def _checked(coded: bytes) -> bytes:
-    """What a compressor has made of a piece: nothing would mean that it holds the piece back."""
-    if not isinstance(coded, bytes) or not coded:
-        raise TypeError(f"a compressor must return bytes, and some, for each piece; it returned {coded!r}")
+def _checked(coded: bytes, *, last: bool = False) -> bytes:
+    """What a compressor has returned. For a piece, nothing would mean that it holds the piece back."""
+    if not isinstance(coded, bytes) or not (coded or last):
+        found = f"a {type(coded).__name__}" if coded else "nothing"
+        raise TypeError(f"a compressor must return bytes for each piece; it returned {found}")
     return coded
 
 

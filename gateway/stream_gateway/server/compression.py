@@ -3,6 +3,7 @@
 It stands between the routes and whatever HTTP version carries them: a route sees an exchange like any other.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from itertools import takewhile
@@ -69,16 +70,13 @@ class Compression:
         self._handler = handler
 
     async def handle(self, exchange: Exchange) -> None:
-        """Have one exchange answered; afterwards its compressor is gone.
-
-        Raises:
-            OSError: the client is gone.
-        """
+        """Have one exchange answered; afterwards its compressor is gone."""
         ranked = self._rank(exchange)
         if not ranked:
             known = ", ".join(self._codecs)
             error = NotAcceptable(f"Accept-Encoding allows nothing that is known here; allow identity, or {known}.")
-            await exchange.respond_json(error.status, error.to_json(), [("Vary", self.vary)])
+            with contextlib.suppress(OSError):  # the client is gone
+                await exchange.respond_json(error.status, error.to_json(), [("Vary", self.vary)])
             return
         codecs = [self._codecs[name] for name in takewhile(lambda name: name != "identity", ranked)]
         with CompressedExchange(exchange, self, codecs, required="identity" not in ranked) as compressed:

@@ -431,6 +431,38 @@ async def test_with_many_streams_codings_get_cheaper_and_at_last_there_is_none()
     assert compression.budget.used == 0
 
 
+async def test_a_body_that_is_opened_anew_gives_back_what_the_first_one_took() -> None:
+    used = []
+
+    async def handler(inner: Exchange) -> None:
+        for _ in range(3):
+            outlet = inner.open(200, SSE)
+            used.append(compression.budget.used)
+        await outlet.finish()
+
+    config = CompressionSettings()
+    compression = Compression(config, load_codecs(config), handler)
+    await compression.handle(Plain("gzip"))
+    assert (used, compression.budget.used) == ([12_288] * 3, 0)
+
+
+async def test_a_codec_that_has_failed_is_not_asked_again() -> None:
+    exchange = Plain("fragile")
+    codec = Fragile(1, ValueError("no luck"))
+
+    async def handler(inner: Exchange) -> None:
+        outlet = inner.open(200, SSE)
+        outlet.write_now(outlet.framing(b"data: 1\n\n"))
+        with pytest.raises(CodecError):
+            outlet.framing(b"data: 2\n\n")
+        codec._results = [b"out of order"]
+        with pytest.raises(CodecError):
+            outlet.framing(b"data: 3\n\n")
+
+    with capture_logs():
+        await serve(exchange, handler, codecs=[codec])
+
+
 # Codecs that fail
 
 
@@ -470,14 +502,16 @@ async def test_a_codec_that_fails_later_ends_the_response_before_anything_wrong_
         for piece in (b"data: 1\n\n", b"data: 2\n\n", b"data: 3\n\n"):
             outlet.write_now(outlet.framing(piece))
 
-    with pytest.raises(CodecError, match="fragile"), capture_logs():
+    with pytest.raises(CodecError, match="fragile"), capture_logs() as logs:
         await serve(exchange, handler, codecs=[Fragile(2, result)])
+    assert "text" not in str(logs)  # what clients are told is not for the log
     assert exchange.began_with is not None
     assert exchange.began_with.writes == [chunked(b"piece")] * 2
     assert not exchange.began_with.ended
 
 
-async def test_a_codec_that_fails_at_the_end_ends_nothing() -> None:
+@pytest.mark.parametrize("end", [KeyError("x"), "text", None])
+async def test_a_codec_that_fails_at_the_end_ends_nothing(end: Any) -> None:
     exchange = Plain("fragile")
 
     async def handler(inner: Exchange) -> None:
@@ -486,7 +520,7 @@ async def test_a_codec_that_fails_at_the_end_ends_nothing() -> None:
         await outlet.finish()
 
     with pytest.raises(CodecError), capture_logs():
-        await serve(exchange, handler, codecs=[Fragile(1, end=KeyError("x"))])
+        await serve(exchange, handler, codecs=[Fragile(1, end=end)])
     assert exchange.began_with is not None
     assert not exchange.began_with.ended
 

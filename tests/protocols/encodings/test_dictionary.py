@@ -59,7 +59,7 @@ def test_it_knows_how_openai_chunks_are_said() -> None:
     assert payload in CONTENT
 
 
-def test_it_says_nothing_of_anybody() -> None:
+def test_its_native_events_are_whole() -> None:
     for line in CONTENT.split(b"\n"):
         if line.startswith(b'data: {"type"'):
             msgspec.json.decode(line.removeprefix(b"data: "))
