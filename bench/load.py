@@ -16,6 +16,7 @@ from typing import Any
 from bench.loads.burst import burst
 from bench.loads.carriers import carriers
 from bench.loads.churn import churn
+from bench.loads.compression import compression
 from bench.loads.fan_out import fan_out
 from bench.loads.first import first
 from bench.loads.idle import idle
@@ -29,7 +30,8 @@ from bench.loop import sharpen_timers
 from bench.result import Result
 
 LOADS: dict[str, Callable[..., None]] = {
-    load.__name__: load for load in (burst, carriers, churn, fan_out, first, idle, leave, plain, slow, steady, storm)
+    load.__name__: load
+    for load in (burst, carriers, churn, compression, fan_out, first, idle, leave, plain, slow, steady, storm)
 }
 
 

@@ -4,6 +4,7 @@ from bench.cases import (
     burst,
     carriers,
     churn,
+    compression,
     fan_out,
     first_chunk,
     idle,
@@ -17,7 +18,7 @@ from bench.cases.case import Case, Metric
 
 CASES: dict[str, Case] = {
     module.CASE.name: module.CASE
-    for module in (first_chunk, steady, burst, plain, fan_out, carriers, storm, leave, slow, idle, churn)
+    for module in (first_chunk, steady, burst, plain, fan_out, carriers, compression, storm, leave, slow, idle, churn)
 }
 
 __all__ = ["CASES", "Case", "Metric"]

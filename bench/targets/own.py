@@ -120,7 +120,7 @@ TARGETS = [
         kind="gateway",
         install=_gateway_version,
         start=_start_gateway,
-        can=frozenset({"chat", "resume", "carriers"}),
+        can=frozenset({"chat", "resume", "carriers", "compression"}),
         fan_out=_STREAMS,
     ),
     Target(

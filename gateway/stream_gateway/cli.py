@@ -14,6 +14,7 @@ from stream_gateway.config import Config, ConfigError, load_config
 from stream_gateway.gateway import Gateway
 from stream_gateway.observe.logging import configure_logging
 from stream_gateway.server.certificates import Certificates
+from stream_gateway.server.compression import load_codecs
 from stream_gateway.upstream.keys import read_key
 
 GC_THRESHOLDS: Final = (50_000, 20, 100)
@@ -63,6 +64,7 @@ def check(config: Annotated[Path, typer.Argument(help="The TOML file to check.")
             read_key(name, provider)
         if settings.server.tls_certificate is not None:
             Certificates(settings.server.tls_certificate, settings.server.tls_key)
+        load_codecs(settings.compression)
     except ConfigError as error:
         _fail(str(error))
     typer.echo(f"{config}: good; {len(settings.providers)} providers, {len(settings.routes)} routes.")

@@ -93,6 +93,22 @@ class SocketSettings(_Section, frozen=True):
     compression: Literal["context", "shared", "off"] = "context"
 
 
+class CompressionSettings(_Section, frozen=True):
+    """Of HTTP responses. `codings` are names, or `package.module:Class`, best first: the client's weights come before.
+
+    `window_bits`: of gzip, deflate and zstd, as a power of two. `minimum_bytes`: of replies that are not streamed.
+    `budget_bytes`: what all compressors together may take.
+    """
+
+    enabled: bool = True
+    codings: tuple[str, ...] = ("dcz", "gzip", "zstd", "br", "deflate")
+    window_bits: Annotated[int, msgspec.Meta(ge=10, le=15)] = 10
+    gzip_level: Annotated[int, msgspec.Meta(ge=1, le=9)] = 1
+    br_level: Annotated[int, msgspec.Meta(ge=2, le=8)] = 3
+    minimum_bytes: Bytes = 1024
+    budget_bytes: Bytes = 134_217_728
+
+
 class CorsSettings(_Section, frozen=True):
     """Browser origins that may call us; `*` stands for any port, or alone for any origin."""
 
@@ -142,6 +158,7 @@ class Config(_Section, frozen=True):
     limits: LimitSettings = LimitSettings()
     streams: StreamSettings = StreamSettings()
     sockets: SocketSettings = SocketSettings()
+    compression: CompressionSettings = CompressionSettings()
     cors: CorsSettings = CorsSettings()
     log: LogSettings = LogSettings()
     providers: dict[str, ProviderSettings] = {}

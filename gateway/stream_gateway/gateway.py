@@ -9,6 +9,7 @@ from stream_gateway.engines.memory import MemoryEngine
 from stream_gateway.guard.origins import OriginPolicy
 from stream_gateway.guard.proxies import TrustedProxies
 from stream_gateway.server.certificates import Certificates
+from stream_gateway.server.compression import Compression, load_codecs
 from stream_gateway.server.exchange import Exchange
 from stream_gateway.server.generations import GenerationRoutes
 from stream_gateway.server.http1 import Handler
@@ -42,6 +43,7 @@ class Statistics(msgspec.Struct, frozen=True):
     upstream_busy: int
     upstream_idle: int
     log_bytes: int
+    compression_bytes: int
 
 
 def _behind(proxies: TrustedProxies, handle: Handler) -> Handler:
@@ -58,7 +60,7 @@ class Gateway:
     """A gateway as `config` says. It binds its address at once, and serves in `run`.
 
     Raises:
-        ConfigError: a provider's key cannot be read, or the certificate cannot be used.
+        ConfigError: a provider's key cannot be read, or the certificate or a content coding cannot be used.
         OSError: the address cannot be bound.
     """
 
@@ -87,12 +89,15 @@ class Gateway:
             self._sockets,
             OriginPolicy(config.cors.origins),
         )
+        compression = config.compression
+        self._compression = Compression(compression, load_codecs(compression), routes.handle)
+        handle = self._compression.handle if compression.enabled else routes.handle
         sock = bind(server)
         self.host: str = server.unix or sock.getsockname()[0]
         self.port: int = 0 if server.unix else sock.getsockname()[1]
         self._listener = Listener(
             sock,
-            _behind(TrustedProxies(server.trusted_proxies), routes.handle) if server.trusted_proxies else routes.handle,
+            _behind(TrustedProxies(server.trusted_proxies), handle) if server.trusted_proxies else handle,
             server,
             config.limits,
             certificates=self._certificates,
@@ -145,4 +150,5 @@ class Gateway:
             upstream_busy=sum(transport.busy for transport in transports),
             upstream_idle=sum(transport.idle for transport in transports),
             log_bytes=self._engine.used,
+            compression_bytes=self._compression.budget.used,
         )

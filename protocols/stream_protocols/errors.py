@@ -60,6 +60,12 @@ class IllegalTransition(LocalError):
     code = "illegal_transition"
 
 
+class CodecError(LocalError):
+    """A content coding cannot be used, or has failed on a response."""
+
+    code = "codec_failed"
+
+
 class Overloaded(LocalError):
     """A limit of the gateway as a whole is reached; nothing is wrong with the request.
 

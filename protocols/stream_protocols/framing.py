@@ -1,6 +1,7 @@
 """Bytes around bytes: what a transport puts around a piece of a stream, made once and shared.
 
-A framing is a plain function, so that a piece rendered for one subscriber is framed for all that share it.
+A framing is a plain function, so that a piece rendered for one subscriber is framed for all that share it; one that
+cannot be shared says so (`ContextFraming`).
 """
 
 import re
@@ -10,6 +11,20 @@ from typing import Final, TypeAlias
 from stream_protocols.errors import UpstreamError
 
 Framing: TypeAlias = Callable[[bytes], bytes]
+
+
+class ContextFraming:
+    """A framing whose bytes build on those before them, as a compressor's do.
+
+    It belongs to one client. It is called once for each piece, in the order of writing, and what it makes is written or
+    the client is cut off; it is never kept for others.
+    """
+
+    __slots__ = ()
+
+    def __call__(self, data: bytes) -> bytes:
+        """Frame the next piece."""
+        raise NotImplementedError  # no abstract class: asking whether a framing is one must be cheap
 
 
 def identity(data: bytes) -> bytes:

@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 
 from stream_gateway.guard.origins import EXPOSED, MAX_AGE, OriginPolicy
+from stream_gateway.server import dictionaries
 from stream_gateway.server.exchange import Exchange, HeaderList
 from stream_gateway.server.generations import GenerationRoutes
 from stream_gateway.server.models import ModelRoutes
@@ -62,6 +63,8 @@ class Routes:
             _Row("/v1/streams", {"POST": streams.create}),
             _Row(stream, {"GET": streams.show, "DELETE": streams.cancel}),
             _Row(stream + "/events", {"GET": streams.events}),
+            _Row("/v1/dictionaries/current", {"GET": dictionaries.current}),
+            _Row("/v1/dictionaries/([^/]+)", {"GET": dictionaries.show}),
         ]
 
     async def handle(self, exchange: Exchange) -> None:

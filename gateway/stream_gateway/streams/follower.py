@@ -123,7 +123,12 @@ class Follower(abc.ABC):
 
     def keep_alive(self) -> None:
         """Say between two events that we are still here, if the client is one that listens right now."""
-        if self.live and self.outlet.clear() and not self.write(self.outlet.framing(self.renderer.keepalive)):
+        if self.live and self.outlet.clear():
+            try:
+                if self.write(self.outlet.framing(self.renderer.keepalive)):
+                    return
+            except Exception as error:  # for the driver, as in `push`
+                self.broken = error
             self._stop_being_live()
 
     def write(self, data: bytes) -> bool:

@@ -28,7 +28,7 @@ from stream_protocols.events import (
     StreamStarted,
     Terminal,
 )
-from stream_protocols.framing import Framing
+from stream_protocols.framing import ContextFraming, Framing, identity
 from stream_protocols.lifecycle import Input, State, advance
 from stream_protocols.render import Renderer
 from stream_protocols.request import Lease
@@ -159,15 +159,21 @@ class Stream:
 
     def rendered(self, renderer: Renderer, framing: Framing, after: int) -> bytes:
         """All that follows `after`, rendered and framed: once for everyone who needs the same."""
-        if len(self._live) > 1:
-            key = (renderer, framing, after)
-            data = self._rendered.get(key)
-            if data is None:
-                data = self._render(renderer, framing, after)
-                if renderer.shared and not self.log.sealed:  # else nobody would ask for it, or take it away, again
-                    self._rendered[key] = data
-            return data
-        return self._render(renderer, framing, after)
+        if len(self._live) <= 1:
+            return self._render(renderer, framing, after)
+        if isinstance(framing, ContextFraming):  # only what is inside of it can be shared
+            body = self._once(renderer, identity, after)
+            return framing(body) if body else b""
+        return self._once(renderer, framing, after)
+
+    def _once(self, renderer: Renderer, framing: Framing, after: int) -> bytes:
+        key = (renderer, framing, after)
+        data = self._rendered.get(key)
+        if data is None:
+            data = self._render(renderer, framing, after)
+            if renderer.shared and not self.log.sealed:  # else nobody would ask for it, or take it away, again
+                self._rendered[key] = data
+        return data
 
     def _render(self, renderer: Renderer, framing: Framing, after: int) -> bytes:
         body = renderer.render(after + 1, self.log.after(after))
