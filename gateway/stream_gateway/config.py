@@ -146,9 +146,17 @@ class TargetSettings(_Section, frozen=True):
 
 
 class RouteSettings(_Section, frozen=True):
-    """A public model name's targets; today the first one serves."""
+    """A public model name's targets; today the first one serves. `chunking`: of clients that ask for none."""
 
     targets: Annotated[tuple[TargetSettings, ...], msgspec.Meta(min_length=1)]
+    chunking: str | None = None
+
+
+class ChunkerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """A chunking strategy of somebody's own: a class, as `package.module:Class`, and what it is made with."""
+
+    class_: str = msgspec.field(name="class")
+    options: dict[str, Any] = {}
 
 
 class Config(_Section, frozen=True):
@@ -163,6 +171,7 @@ class Config(_Section, frozen=True):
     log: LogSettings = LogSettings()
     providers: dict[str, ProviderSettings] = {}
     routes: dict[str, RouteSettings] = {}
+    chunking: dict[str, ChunkerSettings] = {}
 
 
 def load_config(path: Path | None, environ: Mapping[str, str] | None = None) -> Config:
@@ -197,6 +206,7 @@ def config_from_toml(text: str, *, where: str = "config", environ: Mapping[str, 
     tables = {
         "providers": _table(data.pop("providers", {}), ProviderSettings, "providers", where),
         "routes": _table(data.pop("routes", {}), RouteSettings, "routes", where),
+        "chunking": _chunkers(_table(data.pop("chunking", {}), dict[str, Any], "chunking", where), where),
     }
     config: Config = msgspec.structs.replace(_convert(data, Config, "", where), **tables)
     _check(config, where)
@@ -224,6 +234,17 @@ def _table(data: Any, kind: type[Any], key: str, where: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ConfigError(f"{where}: key `{key}`: expected a table.")
     return {name: _convert(entry, kind, f'{key}."{name}"', where) for name, entry in data.items()}
+
+
+def _chunkers(entries: dict[str, dict[str, Any]], where: str) -> dict[str, ChunkerSettings]:
+    """Whatever else stands beside `class` is for the class to know."""
+    found = {}
+    for name, entry in entries.items():
+        options = {key: value for key, value in entry.items() if key != "class"}
+        plain = {"class": entry["class"]} if "class" in entry else {}
+        key = f'chunking."{name}"'
+        found[name] = _convert({**plain, "options": options}, ChunkerSettings, key, where)
+    return found
 
 
 def _convert(data: Any, kind: type[Any], key: str, where: str) -> Any:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from stream_gateway.server.choice import chosen
 from stream_gateway.server.delivery import deliver, deliver_new, resume
 from stream_gateway.server.exchange import Exchange, HeaderList
 from stream_gateway.server.formats import renderer_for
@@ -15,11 +16,12 @@ from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.stream import Stream
 from stream_gateway.upstream.provider import ProviderFailed, Reply
 from stream_gateway.upstream.routing import Router, Target
+from stream_protocols.chunking.registry import MakeChunker
 from stream_protocols.cursor import parse_cursor
 from stream_protocols.dialects import Dialect, Source
 from stream_protocols.errors import InvalidField
 from stream_protocols.events import StreamCancelled, StreamFailed
-from stream_protocols.request import Lease, Request, check_lease
+from stream_protocols.request import Lease, Request, check_lease, take_chunking
 
 PLAIN_LEASE: Final = 0.0
 """A client that did not ask for more cannot come back: when it leaves, nobody reads, and nobody shall pay."""
@@ -40,30 +42,33 @@ class GenerationRoutes:
         Args:
             model, stream: where the vendor has them in its paths.
         """
-        request = self._dialect.parse_request(await exchange.read_body(), model=model, stream=stream)
+        body, field = take_chunking(await exchange.read_body())
+        request = self._dialect.parse_request(body, model=model, stream=stream)
+        chunking = chosen(exchange, self._registry.chunkers, field)
         shown = [(name, exchange.headers[name]) for name in self._dialect.forwarded if name in exchange.headers]
         if shown:
             request = msgspec.structs.replace(request, headers=tuple(shown))
         cursor = exchange.headers.get("last-event-id")
         if cursor is not None:
-            await self._resume(exchange, request, cursor)
+            await self._resume(exchange, request, cursor, chunking)
             return
         target = self._router.find(request.model)
         if request.stream:
-            await self._stream(exchange, request, target)
+            await self._stream(exchange, request, target, chunking)
         else:
             await self._complete(exchange, request, target)
 
-    async def _resume(self, exchange: Exchange, request: Request, cursor: str) -> None:
+    async def _resume(self, exchange: Exchange, request: Request, cursor: str, chunking: MakeChunker | None) -> None:
         stream = self._registry.get(parse_cursor(cursor).stream)
         start = resume(stream, cursor, self._dialect.name)
         renderer = renderer_for(stream, self._dialect.name, request=request, after=start.after, offset=start.offset)
-        await deliver(exchange, stream, renderer, start, self._keepalive)
+        await deliver(exchange, stream, renderer, start, self._keepalive, chunking)
 
-    async def _stream(self, exchange: Exchange, request: Request, target: Target) -> None:
+    async def _stream(self, exchange: Exchange, request: Request, target: Target, chunking: MakeChunker | None) -> None:
         lease = request.lease if request.lease is not None else _lease_header(exchange)
         provider = target.provider
         stream = self._registry.create(request.model, dialect=provider.dialect, lease=lease)
+        stream.chunking = chunking or stream.chunking
         renderer = renderer_for(stream, self._dialect.name, request=request)
         generate = partial(provider.stream, request, target.model)
         produce = partial(self._registry.start, stream, generate)

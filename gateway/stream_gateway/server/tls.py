@@ -35,7 +35,7 @@ class TlsTransport(Transport):
                 self._feed(await super().receive_some())
         finally:
             # Also when it failed: the alert says why.
-            if self.clear() and not self.closed and (data := self._tls.outgoing()):
+            if self._rest is None and not self.closed and (data := self._tls.outgoing()):
                 super().write_now(data)
         await self.flush()
         self._open = True
@@ -62,7 +62,7 @@ class TlsTransport(Transport):
         """Some plaintext, or none at the end: after close_notify, or without it."""
         while (data := self._tls.read()) is None:
             self._tls.feed(await super().receive_some(max_bytes))
-            if self.clear() and (answer := self._tls.outgoing()):  # to a key update (RFC 8446 §4.6.3)
+            if self._rest is None and (answer := self._tls.outgoing()):  # to a key update (RFC 8446 §4.6.3)
                 super().write_now(answer)
         return data
 
@@ -79,7 +79,7 @@ class TlsTransport(Transport):
 
     def _say_goodbye(self) -> None:
         """close_notify, so that the peer can tell an end from a cut (RFC 8446 §6.1); not after half a record."""
-        if self._open and self.clear():
+        if self._open and self._rest is None:
             self._open = False
             self._tls.close()
             with contextlib.suppress(OSError):

@@ -17,6 +17,7 @@ from stream_gateway.streams.follower import Follower
 from stream_gateway.streams.log import Log
 from stream_gateway.streams.reminders import Reminder
 from stream_gateway.streams.room import Room
+from stream_protocols.chunking.registry import MakeChunker
 from stream_protocols.cursor import format_cursor
 from stream_protocols.dialects import Source
 from stream_protocols.events import (
@@ -60,6 +61,7 @@ class Stream:
         followers: who is attached, live or lagging.
         opened: set once there is a first record.
         ended: set once the log is sealed.
+        chunking: makes the chunkers of clients that ask for none of their own.
         key, asked: the idempotency key it was created with, if any, and a digest of the request.
         scope: cancels the producer; its deadline is the lease.
     """
@@ -83,6 +85,7 @@ class Stream:
         self.opened = trio.Event()
         self.ended = trio.Event()
         self.scope = trio.CancelScope()
+        self.chunking: MakeChunker = registry.chunkers.of_route(source.model)
         self.key: str | None = None
         self.asked = b""
         self.valve: Valve | None = None

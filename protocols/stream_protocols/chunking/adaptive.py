@@ -15,6 +15,13 @@ HORIZON: Final = 0.1
 """Seconds of the connection's rate that one chunk may take on the wire: as long as it keeps what follows waiting."""
 
 
+FAR: Final = 0.1
+"""Seconds of round trip from which on a network is slow in itself, and a few more milliseconds are not felt."""
+
+PACE: Final = 0.05
+"""How much of the round trip then lies between two chunks: their characters come later by a twentieth at the most."""
+
+
 class Adaptive(Chunker):
     """What waits, up to what the connection carries in `HORIZON`, cut at the end of a line or word where there is one.
 
@@ -27,12 +34,18 @@ class Adaptive(Chunker):
         self._size = CEILING
 
     def observe(self, conditions: Conditions) -> None:
+        self.pace = PACE * conditions.least_rtt if conditions.least_rtt >= FAR else 0.0
         if conditions.rate:
             horizon = max(HORIZON, conditions.rtt / 2)
             self._size = round(min(max(conditions.rate * horizon, FLOOR), CEILING))
 
+    def hold(self, waited: float, since: float) -> float:
+        return self.pace - since
+
     def cut(self, waiting: Waiting) -> int:
         text = waiting.text
+        if waiting.since < self.pace and not waiting.final:
+            return 0
         if len(text) <= self._size:
             return len(text)
         cut = safe_cut(text, self._size)

@@ -4,6 +4,7 @@
   before it leaves first, so that order is kept.
 - A chunk that is one whole record stays that record, with the vendor's bytes beside it. All others are encoded anew.
 - Records without words for the client (a vendor's frames that it is not shown) do not interrupt a run.
+- What a chunker may hold, and see at once, is bounded, whatever it says.
 """
 
 from bisect import bisect_left
@@ -14,12 +15,40 @@ from typing import Final, NamedTuple
 import msgspec
 
 from stream_protocols.chunking.base import BadCut, Chunker, Waiting
-from stream_protocols.events import COVERED, Event, Opaque, ReasoningDelta, Record, RefusalDelta, TextDelta
+from stream_protocols.chunking.boundaries import safe_cut
+from stream_protocols.events import (
+    COVERED,
+    Event,
+    Opaque,
+    ReasoningDelta,
+    Record,
+    RefusalDelta,
+    StreamStarted,
+    TextDelta,
+    ToolCallDelta,
+)
+
+MAX_HELD: Final = 1024
+"""Records that a chunker may hold: they are read again with each new one, so that many would cost by their square."""
+
+WINDOW: Final = 65_536
+"""Characters that a chunker is shown at once, and may hold: what it costs to look at them is bounded too."""
+
+ENVELOPE: Final = 128
+"""Bytes around a chunk's text, roughly."""
+
+_LEAN: Final = 48
+"""What a text counts for beside its characters while it waits to be merged: bounds how many are looked at."""
 
 _TEXTUAL: Final = (TextDelta, ReasoningDelta, RefusalDelta)
 
 _EXTRAS: Final = (b'"logprobs":{', b'"logprobs": {')
 """What a vendor says of single tokens: its clients would lose it if these were merged."""
+
+
+_ROLE: Final = b'"role"'
+_BEGINNING: Final = 4
+"""Records among which an answer's first frame is: some vendors say in it, beside the first text, who speaks."""
 
 
 class Chunk(NamedTuple):
@@ -43,6 +72,14 @@ class Plan(NamedTuple):
     held: bool
 
 
+def weight(record: Record) -> int:
+    """What a record adds to the bytes of a piece, roughly, if texts are merged."""
+    event, beside = record
+    if isinstance(event, _TEXTUAL) and (beside is None or not any(mark in beside for mark in _EXTRAS)):
+        return _LEAN + len(event.text)
+    return ENVELOPE + len(beside or (event.arguments if isinstance(event, ToolCallDelta) else ""))
+
+
 def plan(
     records: Sequence[Record],
     position: int,
@@ -53,6 +90,7 @@ def plan(
     waited: float = 0.0,
     since: float = float("inf"),
     whole: bool = True,
+    room: float = float("inf"),
 ) -> Plan:
     """Divide records into chunks.
 
@@ -60,25 +98,30 @@ def plan(
         records: what follows `position`; the first one without the `offset` characters that the client has of it.
         raw: whether the client is shown the vendor's own bytes.
         waited, since: as in `Waiting`.
-        whole: whether these records are all there is; if not, the last ones do not wait for others.
+        whole: whether these records are all there is; if not, the last ones do not wait, but may come again.
+        room: bytes after which no more chunks are wanted; roughly, and at least one leaves if one is there.
 
     Raises:
         BadCut: the chunker asked for what is not there. Whatever else it raises goes through.
     """
     chunks: list[Chunk] = []
     index = 0
-    while index < len(records):
-        stop = _run(records, index, raw)
+    while index < len(records) and (room > 0 or _goes_on(records[index - 1])):
+        stop = _run(records, index, position + 1, raw)
         if stop == index:
             chunks.append(Chunk(position + 1, 0, records[index]))
+            room -= weight(records[index])
             position, offset, index = position + 1, 0, index + 1
             continue
-        late = stop < len(records) or not whole or waited >= chunker.patience
+        # Not `>=`: a patience that is no number must not hold for ever.
+        late = stop < len(records) or stop - index > MAX_HELD or not waited < chunker.patience
         run = _Run(records[index:stop], position, offset)
-        chunks += run.divide(chunker, waited, since, late)
-        position, offset = run.position, run.offset
-        if run.held:
-            return Plan(chunks, position, offset, True)
+        chunks += run.divide(chunker, waited, since, late, room)
+        if run.held and not whole and not chunks:
+            chunks += run.divide(chunker, waited, since, True, room)
+        position, offset, room = run.position, run.offset, run.room
+        if run.held or not run.done:
+            return Plan(chunks, position, offset, run.held and whole)
         index = stop
     return Plan(chunks, position, offset, False)
 
@@ -90,30 +133,32 @@ class _Run:
         self.position = position
         self.offset = offset
         self.held = False
+        self.done = False
+        self.room = 0.0
         self._records = records
         self._first = position + 1
         self._seen = offset
         self._model = next(event for event, _ in records if isinstance(event, _TEXTUAL))
         self._ends = list(accumulate(len(_text(event)) for event, _ in records))
 
-    def divide(self, chunker: Chunker, waited: float, since: float, final: bool) -> list[Chunk]:
-        """Cut until nothing is left, or the chunker holds the rest."""
+    def divide(self, chunker: Chunker, waited: float, since: float, final: bool, room: float) -> list[Chunk]:
+        """Cut until nothing is left, the chunker holds the rest, or there is no more room."""
         text = "".join(_text(event) for event, _ in self._records)
         chunks: list[Chunk] = []
         at = 0
-        while at < len(text):
-            rest = text[at:]
-            size = chunker.cut(Waiting(rest, waited, since, final))
-            if not isinstance(size, int) or not 0 <= size <= len(rest):
-                raise BadCut(f"{type(chunker).__name__} cut {size!r} of {len(rest)} characters.")
-            if not size and not final:
+        self.held = False
+        while at < len(text) and room > 0:
+            size = _cut(chunker, text, at, waited, since, final)
+            if not size:
                 self.held = True
                 break
-            size = size or len(rest)
             chunks.append(self._chunk(text, at, at + size))
             at += size
+            room -= size + ENVELOPE
             waited, since = 0.0, 0.0  # what follows has only now come to be the next
-        if not self.held:
+        self.room = room
+        self.done = at == len(text)
+        if self.done:
             self.position, self.offset = self._first + len(self._records) - 1, 0
         return chunks
 
@@ -131,20 +176,37 @@ class _Run:
         return Chunk(number, inside, (msgspec.structs.replace(self._model, text=text[start:stop]), None))
 
 
+def _cut(chunker: Chunker, text: str, at: int, waited: float, since: float, final: bool) -> int:
+    """What the chunker says to the text from `at` on; 0: it holds it, and may."""
+    rest = text[at : at + WINDOW]
+    more = at + len(rest) < len(text)
+    size = chunker.cut(Waiting(rest, waited, since, final and not more))
+    if not isinstance(size, int) or not 0 <= size <= len(rest):
+        raise BadCut(f"{type(chunker).__name__} cut {size!r} of {len(rest)} characters.")
+    if size or not (final or more or len(rest) >= WINDOW):
+        return size
+    return safe_cut(text[at : at + WINDOW + 1], WINDOW)
+
+
+def _goes_on(record: Record) -> bool:
+    """Whether the next record belongs to the same vendor frame, which must not be left half said."""
+    return record[1] == COVERED and not isinstance(record[0], StreamStarted)
+
+
 def _silent(records: Sequence[Record], index: int) -> int:
     """How many records from an index on say nothing, up to the next that does."""
     return sum(1 for _ in takewhile(lambda record: isinstance(record[0], Opaque), records[index:]))
 
 
-def _run(records: Sequence[Record], start: int, raw: bool) -> int:
-    """Where the run of texts ends that begins at an index; the index itself, when none does."""
+def _run(records: Sequence[Record], start: int, number: int, raw: bool) -> int:
+    """Where the run of texts ends that begins at an index, with record `number`; the index itself, when none does."""
     model: TextDelta | ReasoningDelta | RefusalDelta | None = None
     stop = start
     for index in range(start, len(records)):
         event, beside = records[index]
         if isinstance(event, Opaque) and not (raw and beside):
             continue
-        if not isinstance(event, _TEXTUAL) or (raw and not _alone(records, index)):
+        if not isinstance(event, _TEXTUAL) or (raw and not _alone(records, index, number + index - start)):
             break
         if model is None:
             model = event
@@ -154,11 +216,13 @@ def _run(records: Sequence[Record], start: int, raw: bool) -> int:
     return stop
 
 
-def _alone(records: Sequence[Record], index: int) -> bool:
+def _alone(records: Sequence[Record], index: int, number: int) -> bool:
     """Whether a vendor's frame says this text and nothing else, so that it may be said in other words."""
     beside = records[index][1]
     if beside is None:
         return True
+    if number <= _BEGINNING and _ROLE in beside:
+        return False
     shared = beside == COVERED or (index > 0 and records[index - 1][1] == COVERED)
     return not shared and not any(mark in beside for mark in _EXTRAS)
 
