@@ -21,6 +21,7 @@ from bench.loads.fan_out import fan_out
 from bench.loads.first import first
 from bench.loads.idle import idle
 from bench.loads.leave import leave
+from bench.loads.network import network
 from bench.loads.plain import plain
 from bench.loads.run import Place, Run
 from bench.loads.slow import slow
@@ -31,7 +32,7 @@ from bench.result import Result
 
 LOADS: dict[str, Callable[..., None]] = {
     load.__name__: load
-    for load in (burst, carriers, churn, compression, fan_out, first, idle, leave, plain, slow, steady, storm)
+    for load in (burst, carriers, churn, compression, fan_out, first, idle, leave, network, plain, slow, steady, storm)
 }
 
 

@@ -15,6 +15,9 @@ Section = Mapping[str, Any]
 def gateway_toml(base_url: str, **sections: Section) -> str:
     """A configuration that sends every model name, as it is, to the provider `mock` at `base_url`.
 
+    Events leave as they are (`passthrough`), because most tests count them, and a client that comes late would get
+    several as one. Tests of chunking ask for it.
+
     `sections` are top-level tables: `server={"keepalive": 0.1}`. They replace single keys of the defaults.
     """
     tables: dict[str, Section] = {
@@ -26,8 +29,8 @@ def gateway_toml(base_url: str, **sections: Section) -> str:
             "api_key_env": KEY_VARIABLE,
             **sections.get("provider", {}),
         },
-        "routes.renamed": {"targets": [{"provider": "mock", "model": "mock"}]},
-        'routes."*"': {"targets": [{"provider": "mock", "model": "*"}]},
+        "routes.renamed": {"targets": [{"provider": "mock", "model": "mock"}], "chunking": "passthrough"},
+        'routes."*"': {"targets": [{"provider": "mock", "model": "*"}], "chunking": "passthrough"},
     }
     for name in sections.keys() - {"server", "log", "provider"}:
         tables[name] = sections[name]

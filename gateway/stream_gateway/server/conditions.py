@@ -12,8 +12,8 @@ _UNKNOWN: Final = Conditions()
 
 _TCP_INFO: Final = getattr(socket, "TCP_INFO", None)
 _SIZE: Final = 168
-_FIELDS: Final = struct.Struct("=68x I 72x I I 8x Q")
-"""`tcpi_rtt` (µs), `tcpi_notsent_bytes`, `tcpi_min_rtt` (µs), `tcpi_delivery_rate` (bytes a second)."""
+_FIELDS: Final = struct.Struct("=68x I 8x I 60x I I 8x Q")
+"""`tcpi_rtt` (µs), `tcpi_snd_cwnd` (packets), `tcpi_notsent_bytes`, `tcpi_min_rtt` (µs), `tcpi_delivery_rate` (bytes/s)."""
 
 _NEVER: Final = 0xFFFFFFFF
 """`tcpi_min_rtt` before the first measurement."""
@@ -38,8 +38,8 @@ def conditions(sock: socket.socket) -> Conditions:
         return _UNKNOWN
     if len(info) < _SIZE:
         return _UNKNOWN
-    rtt, unsent, least, rate = _FIELDS.unpack(info)
-    return Conditions(rtt / 1e6, 0.0 if least == _NEVER else least / 1e6, float(rate), unsent)
+    rtt, window, unsent, least, rate = _FIELDS.unpack(info)
+    return Conditions(rtt / 1e6, 0.0 if least == _NEVER else least / 1e6, float(rate), window, unsent)
 
 
 def unsent(sock: socket.socket) -> int:

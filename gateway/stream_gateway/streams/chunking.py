@@ -64,8 +64,8 @@ class Chunking:
             return False
         self._glance -= 1
         if not self._glance:
-            self._glance = _GLANCE
             self._observe(follower)
+            self._glance = 1 if self._chunker.pace else _GLANCE
         pace = self._chunker.pace
         if not pace:
             return self.held == _NOTHING

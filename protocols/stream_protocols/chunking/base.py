@@ -36,12 +36,14 @@ class Conditions(msgspec.Struct, frozen=True):
         rtt: smoothed round-trip time in seconds.
         least_rtt: the shortest of the last minutes: what the network takes when nothing waits in it.
         rate: bytes a second that were delivered lately.
+        window: packets that may be on their way at once, however small they are (TCP's congestion window).
         unsent: bytes that the kernel holds and has not sent yet.
     """
 
     rtt: float = 0.0
     least_rtt: float = 0.0
     rate: float = 0.0
+    window: int = 0
     unsent: int = 0
 
 
