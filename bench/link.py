@@ -9,6 +9,7 @@ kernels do not have. Conditions come as lines of JSON on standard input; it ends
 
 import fcntl
 import heapq
+import io
 import itertools
 import json
 import os
@@ -97,13 +98,14 @@ def main() -> None:
     ends = [open_end(namespace, address) for namespace, address in zip(sys.argv[1:3], ADDRESSES, strict=True)]
     directions = [Direction(ends[0], ends[1], 1), Direction(ends[1], ends[0], 2)]
     conditions = Conditions()
+    commands = io.FileIO(0)  # unbuffered, so that `select` sees what is left
     print("ready", flush=True)
     due = float("inf")
     while True:
         left = max(due - time.monotonic(), 0)
         ready, _, _ = select.select([0, *ends], (), (), None if due == float("inf") else left)
         if 0 in ready:
-            line = sys.stdin.buffer.raw.readline()  # type: ignore[attr-defined]
+            line = commands.readline()
             if not line:
                 return
             conditions = Conditions(**json.loads(line))

@@ -68,9 +68,7 @@ class Network:
             self._link = subprocess.Popen(
                 [*command, self.near, self.far], stdin=subprocess.PIPE, stdout=subprocess.PIPE
             )
-            assert self._link.stdout is not None
-            if self._link.stdout.readline() != b"ready\n":
-                raise OSError("the emulated link did not start")
+            self._wait()
         except BaseException:
             self.__exit__()
             raise
@@ -82,6 +80,12 @@ class Network:
             self._link.wait()
         for name in (self.near, self.far):
             subprocess.run(["ip", "netns", "delete", name], check=False, stderr=subprocess.DEVNULL)
+
+    def _wait(self) -> None:
+        assert self._link is not None
+        assert self._link.stdout is not None
+        if self._link.stdout.readline() != b"ready\n":
+            raise OSError("the emulated link did not start")
 
     def become(self, **conditions: Any) -> None:
         """Change the conditions of the link (see `bench.link.Conditions`)."""

@@ -31,7 +31,7 @@ _GRACE = 30.0
 def network(
     run: Run, *, chunking: str, rate: float, seconds: float, down: tuple[float, float] | None = None, **link: float
 ) -> None:
-    """`seconds` of `rate` deltas/s, by a gateway behind a link (see `bench.link.Conditions`) that is `down` from … to."""
+    """`seconds` of `rate` deltas/s, from a gateway behind a link (see `bench.link.Conditions`), `down` from … to …"""
     os.sched_setaffinity(0, range(os.cpu_count() or 1))
     with TemporaryDirectory() as name, Network() as emulated, Household(Path(name)) as household:
         _stand_up(emulated, household)

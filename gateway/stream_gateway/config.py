@@ -71,13 +71,17 @@ class LimitSettings(_Section, frozen=True):
 
 
 class StreamSettings(_Section, frozen=True):
-    """Logs: how much a running one holds, how long an ended one stays, what all together may take."""
+    """Logs: how much a running one holds, how long an ended one stays, what all together may take.
+
+    `chunking`: of clients that ask for none, on routes that say nothing.
+    """
 
     retain_bytes: Bytes = 4_194_304
     retain_for: Seconds = 600.0
     stall_timeout: Seconds = 10.0
     budget_bytes: Bytes = 536_870_912
     lease: Annotated[float, msgspec.Meta(ge=0)] = 30.0
+    chunking: str = "adaptive"
 
 
 class SocketSettings(_Section, frozen=True):

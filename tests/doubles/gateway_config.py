@@ -23,16 +23,17 @@ def gateway_toml(base_url: str, **sections: Section) -> str:
     tables: dict[str, Section] = {
         "server": {"host": "127.0.0.1", "port": 0, **sections.get("server", {})},
         "log": {"level": "warning", **sections.get("log", {})},
+        "streams": {"chunking": "passthrough", **sections.get("streams", {})},
         "providers.mock": {
             "dialect": "openai_chat",
             "base_url": base_url,
             "api_key_env": KEY_VARIABLE,
             **sections.get("provider", {}),
         },
-        "routes.renamed": {"targets": [{"provider": "mock", "model": "mock"}], "chunking": "passthrough"},
-        'routes."*"': {"targets": [{"provider": "mock", "model": "*"}], "chunking": "passthrough"},
+        "routes.renamed": {"targets": [{"provider": "mock", "model": "mock"}]},
+        'routes."*"': {"targets": [{"provider": "mock", "model": "*"}]},
     }
-    for name in sections.keys() - {"server", "log", "provider"}:
+    for name in sections.keys() - {"server", "log", "streams", "provider"}:
         tables[name] = sections[name]
     return "\n".join(_table(name, values) for name, values in tables.items())
 

@@ -13,7 +13,7 @@ _UNKNOWN: Final = Conditions()
 _TCP_INFO: Final = getattr(socket, "TCP_INFO", None)
 _SIZE: Final = 168
 _FIELDS: Final = struct.Struct("=68x I 8x I 60x I I 8x Q")
-"""`tcpi_rtt` (µs), `tcpi_snd_cwnd` (packets), `tcpi_notsent_bytes`, `tcpi_min_rtt` (µs), `tcpi_delivery_rate` (bytes/s)."""
+"""`tcpi_rtt` (µs), `tcpi_snd_cwnd` (packets), `tcpi_notsent_bytes`, `tcpi_min_rtt` (µs), `tcpi_delivery_rate`."""
 
 _NEVER: Final = 0xFFFFFFFF
 """`tcpi_min_rtt` before the first measurement."""

@@ -1,4 +1,4 @@
-"""Which chunker a client gets: the one it asks for, else its stream's, else its route's, else `adaptive`.
+"""Which chunker a client gets: the one it asks for, else its stream's, else its route's, else the gateway's.
 
 Strategies of somebody's own are classes named in the configuration, or entry points of installed packages.
 """
@@ -22,6 +22,9 @@ _log = structlog.get_logger()
 
 ENTRY_POINTS: Final = "stream_gateway.chunkers"
 
+_ANY: Final = "*"
+"""The route that takes every name which has none of its own."""
+
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PROBE: Final = "A probe: two sentences. Or so"
 
@@ -32,18 +35,29 @@ class Chunkers:
     Args:
         routes: by the public names of their models.
         custom: strategies beside those that everybody has.
+        default: the name of the one for whom nothing else says.
+
+    Raises:
+        ConfigError: there is none of a name.
     """
 
-    def __init__(self, routes: Mapping[str, RouteSettings], custom: Mapping[str, MakeChunker]) -> None:
+    def __init__(
+        self, routes: Mapping[str, RouteSettings], custom: Mapping[str, MakeChunker], default: str = DEFAULT
+    ) -> None:
         self._custom = custom
-        self._default = chunking(DEFAULT)
-        self._routes: dict[str, MakeChunker] = {}
-        for name, route in routes.items():
-            field = f'routes."{name}".chunking'
-            try:
-                self._routes[name] = self._default if route.chunking is None else self.named(route.chunking, field)
-            except InvalidField as error:
-                raise ConfigError(f"key {error.message.removeprefix('Field ')}") from None
+        self._default = self._configured("streams.chunking", default)
+        self._routes = {
+            name: self._configured(f'routes."{name}".chunking', route.chunking)
+            for name, route in routes.items()
+            if route.chunking is not None
+        }
+        self._named = frozenset(routes)
+
+    def _configured(self, key: str, text: str) -> MakeChunker:
+        try:
+            return self.named(text, key)
+        except InvalidField as error:
+            raise ConfigError(f"key {error.message.removeprefix('Field ')}") from None
 
     def named(self, text: str, field: str = "chunking") -> MakeChunker:
         """The strategy that a client, or a route, asks for.
@@ -55,10 +69,8 @@ class Chunkers:
 
     def of_route(self, model: str) -> MakeChunker:
         """The strategy of the route that answers to a public model name."""
-        found = self._routes.get(model)
-        if found is None and not demo.is_demo(model):
-            found = self._routes.get("*")
-        return found or self._default
+        name = model if model in self._named or demo.is_demo(model) else _ANY
+        return self._routes.get(name, self._default)
 
 
 def load_chunkers(config: Config) -> Chunkers:
@@ -82,7 +94,7 @@ def load_chunkers(config: Config) -> Chunkers:
         except Exception as error:
             why = str(error) if isinstance(error, _Unusable) else f"{type(error).__name__}: {error}"
             raise ConfigError(f'key `chunking."{name}"`: `{settings.class_}` cannot be used: {why}.') from error
-    return Chunkers(config.routes, custom)
+    return Chunkers(config.routes, custom, config.streams.chunking)
 
 
 class _Unusable(Exception):

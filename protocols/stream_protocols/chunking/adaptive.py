@@ -19,7 +19,7 @@ FAR: Final = 0.1
 """Seconds of round trip from which on a network is slow in itself, and a few more milliseconds are not felt."""
 
 PACE: Final = 0.04
-"""How much of the round trip then lies between two chunks: their characters come later by a twenty-fifth at the most."""
+"""How much of the round trip then lies between two chunks, at least: not enough to be felt."""
 
 
 GRAIN: Final = 0.005

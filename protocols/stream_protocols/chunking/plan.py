@@ -2,7 +2,8 @@
 
 - A run of texts of one kind and choice is one text to the chunker. What is of another kind ends the run: the text
   before it leaves first, so that order is kept.
-- A chunk that is one whole record stays that record, with the vendor's bytes beside it. All others are encoded anew.
+- A chunk that is one whole record stays that record, with the vendor's bytes beside it. Others are said anew, for
+  clients of the vendor's dialect in the vendor's frame.
 - Records without words for the client (a vendor's frames that it is not shown) do not interrupt a run.
 - What a chunker may hold, and see at once, is bounded, whatever it says.
 """
@@ -16,6 +17,7 @@ import msgspec
 
 from stream_protocols.chunking.base import BadCut, Chunker, Waiting
 from stream_protocols.chunking.boundaries import safe_cut
+from stream_protocols.chunking.frames import Shell, shell
 from stream_protocols.events import (
     COVERED,
     Event,
@@ -42,13 +44,8 @@ _LEAN: Final = 48
 
 _TEXTUAL: Final = (TextDelta, ReasoningDelta, RefusalDelta)
 
-_EXTRAS: Final = (b'"logprobs":{', b'"logprobs": {')
-"""What a vendor says of single tokens: its clients would lose it if these were merged."""
-
-
-_ROLE: Final = b'"role"'
-_BEGINNING: Final = 4
-"""Records among which an answer's first frame is: some vendors say in it, beside the first text, who speaks."""
+_PLAIN: Final = 512
+"""Bytes that a vendor's frame has around a text, at the most, when it says nothing else."""
 
 
 class Chunk(NamedTuple):
@@ -75,9 +72,15 @@ class Plan(NamedTuple):
 def weight(record: Record) -> int:
     """What a record adds to the bytes of a piece, roughly, if texts are merged."""
     event, beside = record
-    if isinstance(event, _TEXTUAL) and (beside is None or not any(mark in beside for mark in _EXTRAS)):
+    if isinstance(event, _TEXTUAL) and (beside is None or len(beside) <= _PLAIN + len(event.text)):
         return _LEAN + len(event.text)
-    return ENVELOPE + len(beside or (event.arguments if isinstance(event, ToolCallDelta) else ""))
+    return _size(record)
+
+
+def _size(record: Record) -> int:
+    """What a record comes to on the wire, roughly, by itself."""
+    event, beside = record
+    return ENVELOPE + len(beside or _text(event) or (event.arguments if isinstance(event, ToolCallDelta) else ""))
 
 
 def plan(
@@ -107,15 +110,15 @@ def plan(
     chunks: list[Chunk] = []
     index = 0
     while index < len(records) and (room > 0 or _goes_on(records[index - 1])):
-        stop = _run(records, index, position + 1, raw)
+        stop, shared = _run(records, index, raw)
         if stop == index:
             chunks.append(Chunk(position + 1, 0, records[index]))
-            room -= weight(records[index])
+            room -= _size(records[index])
             position, offset, index = position + 1, 0, index + 1
             continue
         # Not `>=`: a patience that is no number must not hold for ever.
         late = stop < len(records) or stop - index > MAX_HELD or not waited < chunker.patience
-        run = _Run(records[index:stop], position, offset)
+        run = _Run(records[index:stop], position, offset, shared)
         chunks += run.divide(chunker, waited, since, late, room)
         if run.held and not whole and not chunks:
             chunks += run.divide(chunker, waited, since, True, room)
@@ -129,13 +132,14 @@ def plan(
 class _Run:
     """Records of one kind, as one text."""
 
-    def __init__(self, records: Sequence[Record], position: int, offset: int) -> None:
+    def __init__(self, records: Sequence[Record], position: int, offset: int, shared: Shell | None) -> None:
         self.position = position
         self.offset = offset
         self.held = False
         self.done = False
         self.room = 0.0
         self._records = records
+        self._shell = shared
         self._first = position + 1
         self._seen = offset
         self._model = next(event for event, _ in records if isinstance(event, _TEXTUAL))
@@ -173,7 +177,9 @@ class _Run:
             self.position, self.offset = number - 1, inside
         if not inside and start == begin:
             return Chunk(number, 0, self._records[index])
-        return Chunk(number, inside, (msgspec.structs.replace(self._model, text=text[start:stop]), None))
+        said = text[start:stop]
+        frame = None if self._shell is None else self._shell.around(said)
+        return Chunk(number, inside, (msgspec.structs.replace(self._model, text=said), frame))
 
 
 def _cut(chunker: Chunker, text: str, at: int, waited: float, since: float, final: bool) -> int:
@@ -198,33 +204,40 @@ def _silent(records: Sequence[Record], index: int) -> int:
     return sum(1 for _ in takewhile(lambda record: isinstance(record[0], Opaque), records[index:]))
 
 
-def _run(records: Sequence[Record], start: int, number: int, raw: bool) -> int:
-    """Where the run of texts ends that begins at an index, with record `number`; the index itself, when none does."""
+def _run(records: Sequence[Record], start: int, raw: bool) -> tuple[int, Shell | None]:
+    """Where the run of texts ends that begins at an index (there, when none does), and what a vendor has around them.
+
+    What has no vendor's frame, such as the rest of a divided text, joins any.
+    """
     model: TextDelta | ReasoningDelta | RefusalDelta | None = None
+    shared: Shell | None = None
     stop = start
     for index in range(start, len(records)):
         event, beside = records[index]
         if isinstance(event, Opaque) and not (raw and beside):
             continue
-        if not isinstance(event, _TEXTUAL) or (raw and not _alone(records, index, number + index - start)):
+        if not isinstance(event, _TEXTUAL):
+            break
+        around = _alone(records, index) if raw else None
+        if raw and beside is not None and around is None:
             break
         if model is None:
             model = event
         elif type(event) is not type(model) or event.choice != model.choice:
             break
+        if around and shared and around.said != shared.said:
+            break
+        shared = shared or around
         stop = index + 1
-    return stop
+    return stop, shared
 
 
-def _alone(records: Sequence[Record], index: int, number: int) -> bool:
-    """Whether a vendor's frame says this text and nothing else, so that it may be said in other words."""
-    beside = records[index][1]
-    if beside is None:
-        return True
-    if number <= _BEGINNING and _ROLE in beside:
-        return False
-    shared = beside == COVERED or (index > 0 and records[index - 1][1] == COVERED)
-    return not shared and not any(mark in beside for mark in _EXTRAS)
+def _alone(records: Sequence[Record], index: int) -> Shell | None:
+    """What is around a text in a vendor's frame that says no other one."""
+    event, beside = records[index]
+    if index and records[index - 1][1] == COVERED:
+        return None
+    return shell(_text(event), beside)
 
 
 def _text(event: Event) -> str:
