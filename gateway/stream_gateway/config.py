@@ -45,6 +45,7 @@ class ServerSettings(_Section, frozen=True):
     backlog: Annotated[int, msgspec.Meta(gt=0)] = 1024
     keepalive: Seconds = 15.0
     write_timeout: Seconds = 30.0
+    drain_timeout: Seconds = 30.0
     send_buffer_bytes: Annotated[int, msgspec.Meta(ge=0)] = 131_072
     unix: str | None = None
     reuse_port: bool = False

@@ -129,9 +129,10 @@ class Gateway:
         if self._certificates is not None:
             self._certificates.reload()
 
-    async def sockets_gone(self) -> None:
-        """Wait until there is no WebSocket any more."""
+    async def idle(self) -> None:
+        """Wait until nobody follows a stream or waits for an answer, and nobody is connected with HTTP/2."""
         await self._sockets.gone()
+        await self._listener.idle()
 
     def drain(self) -> None:
         """Accept no more connections, and ask clients to go elsewhere; what runs may end."""
