@@ -43,6 +43,8 @@ class Result:
     """Requests or streams that ended otherwise than they should."""
     unfinished: int = 0
     """Streams cut at the deadline: the target did not keep up, which is slow but not wrong."""
+    saturated: bool = False
+    """The target did not keep up: its latencies say how long the run was, and little else."""
     problem: str = ""
     """The first thing that went wrong, as a sentence."""
     notes: list[str] = dataclasses.field(default_factory=list)

@@ -8,7 +8,7 @@ CASE = Case(
     load="churn",
     variants={"16 clients": {"clients": 16}},
     quick={"warm": 0.5, "seconds": 2.0},
-    full={"warm": 1.0, "seconds": 5.0},
+    full={"warm": 0.5, "seconds": 2.5},
     glance={"16 clients": "come and go"},
     metrics=(
         Metric(
