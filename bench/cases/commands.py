@@ -14,6 +14,7 @@ CASE = Case(
     },
     quick={"sockets": 8, "depth": 16, "warm": 0.4, "seconds": 1.5},
     full={"sockets": 8, "depth": 16, "warm": 0.5, "seconds": 2.0},
+    quick_variants=("subscribe, unsubscribe",),
     glance={"subscribe, unsubscribe": "commands"},
     metrics=(
         Metric(

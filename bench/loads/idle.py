@@ -74,6 +74,7 @@ def _weigh(run: Run, open_all: Callable[[int], Sequence[Idler]], count: int, set
     after = proc.pss_bytes(pids)
     answered = sum(bool(idler.tally.first_at) for idler in group)
     if answered < count:
+        run.result.saturated = True
         run.result.notes.append(f"only {answered:,} of {count:,} {what} began in time")
     if answered:
         run.result.values["pss_kib"] = max(0, after - before) / 1024 / answered

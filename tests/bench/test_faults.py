@@ -1,6 +1,7 @@
 """The harness against relays with a known fault: each is reported as exactly that, and nothing else."""
 
 import dataclasses
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,26 @@ def test_fan_out_reaches_every_client(measure, target, way, connections, streams
     assert not result.failed
     assert result.chunks == 20 * 50
     assert result.unfinished == 0
+
+
+def test_the_floor_takes_a_request_in_pieces(tmp_path):
+    body = b'{"stream":true,"messages":[{"content":"bench;n=3;"}]}'
+    head = b"POST /v1/streams HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(body)
+    with Household(tmp_path) as household:
+        standing = Runner(household).stand_up(TARGETS["floor"])
+        with socket.create_connection(("127.0.0.1", standing.port), timeout=10) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for piece in (head, body):
+                # The floor answers another meanwhile, so it has read the piece before this one.
+                assert standing.answers()
+                connection.sendall(piece)
+            assert b'{"id": "0"}' in connection.recv(4096)
+        with socket.create_connection(("127.0.0.1", standing.port), timeout=10) as events:
+            events.sendall(b"GET /v1/streams/0/events HTTP/1.1\r\n\r\n")
+            said = b""
+            while b"[DONE]" not in said:
+                said += events.recv(65_536)
+        assert said.count(b"[0000000") == 3
 
 
 @pytest.mark.parametrize(
