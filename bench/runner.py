@@ -32,8 +32,8 @@ class Plan:
     full: bool
 
     def steps_of(self, target: Target, repeat: int) -> Iterator[Step]:
-        # Those that want a fresh target come first: it is one then, and need not be started again for them.
-        for case in sorted(self.cases, key=lambda case: not case.fresh):
+        # Those that want a fresh target come last: they leave thousands of dead connections to be cleared away.
+        for case in sorted(self.cases, key=lambda case: case.fresh):
             for variant in case.chosen(self.full):
                 yield Step(case, variant, target, repeat)
 
@@ -106,7 +106,7 @@ class Runner:
     def _ready(self, standing: "Standing | None", target: Target, fresh: bool) -> "Standing":
         """The target as it stands, or a new one if that is wanted, or it was left dead or swamped."""
         if standing is not None:
-            if not (fresh and standing.used) and standing.answers(within=5.0):
+            if not fresh and standing.answers(within=5.0):
                 return standing
             standing.stop()
         return self.stand_up(target)
@@ -134,7 +134,6 @@ class Runner:
 
     def order(self, standing: "Standing", load: str, arguments: dict[str, Any], deadline: float) -> Result:
         """Has the load generator do one thing to the target."""
-        standing.used = True
         target = standing.target
         order = {
             "load": load,
@@ -179,8 +178,6 @@ class Standing:
         self.target = target
         self.port = port
         self.child = child
-        self.used = False
-        """It has been under a load."""
         headers = target.headers.items()
         self.headers = {name: value.replace("{upstream}", str(upstream)) for name, value in headers}
 

@@ -17,7 +17,7 @@ CASE = Case(
     },
     quick={"streams": 100, "every": 0.3, "probes": 8, "seconds": 2.4},
     full={"streams": 100, "every": 0.3, "probes": 8, "seconds": 3.0},
-    glance={"one bursts": "beside a burst"},
+    glance={"one bursts": "beside burst"},
     metrics=(
         milliseconds("p50_ms", "first chunk p50", f"{_WAIT}: median.", chart=True),
         milliseconds("p99_ms", "first chunk p99", f"{_WAIT}: p99."),
