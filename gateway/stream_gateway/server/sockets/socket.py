@@ -77,7 +77,7 @@ class WebSocket:
         self.write_now = wire.write_now
         self._wire = wire
         self._settings = settings
-        # Only `run` keeps us alive: what has closed leaves nothing to the garbage collector, which seldom looks (cli.py).
+        # Only `run` keeps us alive: what has closed leaves nothing to the garbage collector, which seldom looks.
         owner: Owner = weakref.proxy(self)
         self._protocol = Inbound(settings.message_bytes, deflate is not None, owner)
         self._connection = WebSocketConnection(
