@@ -117,7 +117,7 @@ def ending(response: ResponseFields, *, incomplete: bool, called: bool) -> list[
         word = details.get("reason") if isinstance(details, dict) else None
         reason = _REASONS.get(word, "length") if isinstance(word, str) else "length"
     usage = read_usage(response.usage)
-    return [*([] if usage is None else [usage]), ChoiceFinished(reason), StreamFinished(reason)]
+    return [ChoiceFinished(reason), *([] if usage is None else [usage]), StreamFinished(reason)]
 
 
 def read_failure(error: object) -> StreamFailed:

@@ -57,8 +57,8 @@ def test_a_text() -> None:
         (Opaque(), raw[1]),
         (TextDelta("Hel"), raw[2]),
         (TextDelta("lo"), raw[3]),
-        (Usage(7, 5, details), COVERED),
         (ChoiceFinished("stop"), COVERED),
+        (Usage(7, 5, details), COVERED),
         (StreamFinished("stop"), raw[4]),
     ]
 

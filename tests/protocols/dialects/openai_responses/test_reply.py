@@ -40,8 +40,8 @@ def test_a_reply_with_everything() -> None:
     assert decoded(reply(script, {"model": "m"})) == [
         ReasoningDelta("ab"),
         TextDelta("Hello"),
-        Usage(7, 4, details),
         ChoiceFinished("stop"),
+        Usage(7, 4, details),
         StreamFinished("stop"),
     ]
 
