@@ -36,8 +36,11 @@ MAX_PARTS: Final = 4096
 MAX_ID: Final = 256
 """Characters of a response's id that is remembered; OpenAI's have 56."""
 
+_TEXT: Final = "response.output_text"
+_TEXT_DELTA: Final = "response.output_text.delta"
+
 _TEXTS: Final[dict[str, type[TextDelta | ReasoningDelta | RefusalDelta]]] = {
-    "response.output_text": TextDelta,
+    _TEXT: TextDelta,
     "response.refusal": RefusalDelta,
     "response.reasoning_summary_text": ReasoningDelta,
     "response.reasoning_text": ReasoningDelta,
@@ -125,6 +128,11 @@ class OpenAIResponsesDecoder:
             return
         except NOT_JSON:
             self._fail(records, "The provider sent a frame that is not JSON.")
+            return
+        place = (_TEXT, frame.output_index, frame.content_index)
+        if frame.type == _TEXT_DELTA and frame.delta and place in self._told:
+            # What nearly every frame is: one more piece of a text.
+            records.append((TextDelta(frame.delta), data))
             return
         events = self._events(frame)
         if len(self._told) + len(self._calls) > MAX_PARTS:

@@ -184,12 +184,12 @@ class Answer:
         if self.whole is not None:
             return self.whole
         ended = self.status != "in_progress"
-        incomplete = {"reason": INCOMPLETE[self.reason]} if self.status == "incomplete" else None
+        reason = INCOMPLETE.get(self.reason, INCOMPLETE["length"])
         return {
             **(self._own_head() if self.head is None else self.head),
             "status": self.status if self.begun or ended else "queued",
             "error": self.error,
-            "incomplete_details": incomplete,
+            "incomplete_details": {"reason": reason} if self.status == "incomplete" else None,
             "output": [item.json(ended=ended) for _, item in sorted(self._items.items())],
             "usage": usage_json(self.usage),
         }

@@ -1,6 +1,7 @@
 """Following a vendor's own frames, so that whoever has to go on where they stop goes on consistently."""
 
 import re
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -8,7 +9,15 @@ import msgspec
 from stream_protocols.dialects.openai_chat.shapes import NOT_JSON
 from stream_protocols.dialects.openai_responses.output import Answer, Item, Kind, Part, is_summary
 from stream_protocols.dialects.openai_responses.shapes import NULL, ItemFields, read_usage
-from stream_protocols.events import Event, ReasoningDelta, RefusalDelta, StreamFailed, TextDelta, ToolCallDelta
+from stream_protocols.events import (
+    TERMINAL,
+    Event,
+    ReasoningDelta,
+    RefusalDelta,
+    StreamFailed,
+    TextDelta,
+    ToolCallDelta,
+)
 from stream_protocols.request import decode_members, raw
 
 _NAME: Final = re.compile(r"[\w.-]{1,128}", re.ASCII)
@@ -57,12 +66,23 @@ def numbered(payload: bytes, number: int) -> Relayed | None:
             payload = msgspec.json.encode({**decode_members(payload), "sequence_number": raw(number)})
     except NOT_JSON:
         return None
-    named = isinstance(fields.type, str) and _NAME.fullmatch(fields.type)
-    return Relayed(fields.type.encode() if named else b"", payload, fields)
+    return Relayed(_name(fields.type) if isinstance(fields.type, str) else b"", payload, fields)
+
+
+@lru_cache(maxsize=128)
+def _name(kind: str) -> bytes:
+    return kind.encode() if _NAME.fullmatch(kind) else b""
 
 
 def take_note(answer: Answer, frame: RelayedFields, event: Event) -> None:
     """Bring an answer up to what a vendor's frame says; `event` is what the decoder made of it."""
+    if type(event) is TextDelta and frame.type == "response.output_text.delta":
+        # What nearly every frame is.
+        item = answer.current
+        part = None if item is None else item.current
+        if item and part and item.index == frame.output_index and part.number == frame.content_index:
+            answer.keep(part.pieces, event.text)
+            return
     kind = frame.type if isinstance(frame.type, str) else ""
     stem, _, end = kind.rpartition(".")
     if isinstance(event, StreamFailed):
@@ -70,7 +90,7 @@ def take_note(answer: Answer, frame: RelayedFields, event: Event) -> None:
         answer.error = {"code": event.code, "message": event.message}
     if kind in ("response.created", "response.in_progress", "response.queued"):
         _begin(answer, frame.response)
-    elif kind in ("response.completed", "response.incomplete", "response.failed"):
+    elif kind in ("response.completed", "response.incomplete", "response.failed") and isinstance(event, TERMINAL):
         _end(answer, frame.response, end)
     elif isinstance(event, ToolCallDelta):
         _call(answer, frame, event)

@@ -263,6 +263,7 @@ KINDS = [
     "content_part.added",
     "output_text.delta",
     "completed",
+    "incomplete",
     "failed",
 ]
 payload = st.builds(
@@ -271,7 +272,7 @@ payload = st.builds(
     st.dictionaries(st.sampled_from(FIELDS), anything),
 )
 events = st.sampled_from(
-    [Opaque(), TextDelta("a"), ToolCallDelta(0, "c", "f", "{"), StreamFailed("c", "m"), Usage(1, 2)]
+    [Opaque(), TextDelta("a"), ToolCallDelta(0, "c", "f", "{"), StreamFailed("c", "m"), StreamFinished("stop")]
 )
 
 
