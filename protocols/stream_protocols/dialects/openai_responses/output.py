@@ -65,11 +65,11 @@ class Item:
 
     Attributes:
         parts: by their lists (whether it is the summary) and their numbers in them.
-        last: the newest part.
+        last: the newest part; `newest`: the highest number in each list.
         told: the vendor's own JSON of it, once it has said it whole.
     """
 
-    __slots__ = ("arguments", "call_id", "id", "index", "kind", "last", "name", "open", "parts", "told")
+    __slots__ = ("arguments", "call_id", "id", "index", "kind", "last", "name", "newest", "open", "parts", "told")
 
     def __init__(self, index: int, kind: str, id: str, call_id: str = "", name: str = "") -> None:
         self.index = index
@@ -80,6 +80,7 @@ class Item:
         self.open = True
         self.parts: dict[tuple[bool, int], Part] = {}
         self.last: Part | None = None
+        self.newest = {True: -1, False: -1}
         self.arguments: list[str] = []
         self.told: msgspec.Raw | None = None
 
@@ -124,6 +125,7 @@ class Answer:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._items: dict[int, Item] = {}
+        self._newest = -1
         self.head: dict[str, msgspec.Raw] | None = None
         self.whole: msgspec.Raw | None = None
         self.begun = False
@@ -147,7 +149,8 @@ class Answer:
     def add(self, kind: str, *, index: int | None = None, id: str = "", call_id: str = "", name: str = "") -> Item:
         """A new item; after all others and with an id made for it, unless a vendor gave it its own."""
         if index is None:
-            index = max(self._items, default=-1) + 1
+            index = self._newest + 1
+        self._newest = max(self._newest, index)
         prefix = {"message": "msg", "reasoning": "rs", "function_call": "fc"}.get(kind, "item")
         item = Item(index, kind, id or f"{prefix}_{self._source.stream}_{index}", call_id, name)
         if kind == "function_call" and not call_id:
@@ -162,7 +165,8 @@ class Answer:
         """A new part of an item; the next one of its list, unless it has a number."""
         summary = is_summary(kind)
         if number is None:
-            number = sum(place[0] == summary for place in item.parts)
+            number = item.newest[summary] + 1
+        item.newest[summary] = max(item.newest[summary], number)
         item.last = item.parts[summary, number] = Part(kind, number)
         self.kept += ITEM_COST
         return item.last

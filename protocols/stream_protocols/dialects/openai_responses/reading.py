@@ -92,7 +92,7 @@ class _Turns:
         self._names: dict[str, str] = {}  # what the calls' tools are called, for the results that follow
 
     def add(self, item: Mapping[str, Any], where: str) -> None:
-        match item.get("type", "message"):
+        match item.get("type") or "message":
             case "message":
                 self._message(item, where)
             case "reasoning":
@@ -129,12 +129,9 @@ class _Turns:
     def _said(self, *parts: Part) -> None:
         """The model's turn goes on, or begins: anew with reasoning, or with a text after one or after a call."""
         role, turn = self.messages[-1] if self.messages else ("user", [])
-        begun = {type(part) for part in turn}
         first = next(iter(parts), None)
-        goes_on = role == "assistant" and (
-            isinstance(first, ToolCall) or (isinstance(first, Text | Image) and begun <= {Reasoning})
-        )
-        if goes_on:
+        silent = all(isinstance(part, Reasoning) for part in turn)
+        if role == "assistant" and (isinstance(first, ToolCall) or (isinstance(first, Text | Image) and silent)):
             turn += parts
         else:
             self.messages.append(("assistant", list(parts)))
@@ -197,7 +194,8 @@ def _tool_choice(choice: object, tools: tuple[Tool, ...]) -> tuple[ToolChoice | 
         case {"type": "function", "name": str(name)}:
             return NamedTool(name), tools
         case {"type": "allowed_tools", "mode": "auto" | "required" as mode, "tools": list(allowed)}:
-            return mode, tuple(tool for tool in tools if tool.name in _names(allowed))
+            names = _names(allowed)
+            return mode, tuple(tool for tool in tools if tool.name in names)
         case {"type": str(kind)} if kind not in ("function", "allowed_tools"):
             raise Untranslatable(
                 f"Field `tool_choice` is of type {kind!r}, which this model does not know.", param="tool_choice"
@@ -209,8 +207,9 @@ def _tool_choice(choice: object, tools: tuple[Tool, ...]) -> tuple[ToolChoice | 
             )
 
 
-def _names(allowed: Sequence[object]) -> set[object]:
-    return {entry.get("name") for entry in allowed if isinstance(entry, dict)}
+def _names(allowed: Sequence[object]) -> set[str]:
+    entries = [entry.get("name") for entry in allowed if isinstance(entry, dict)]
+    return {name for name in entries if isinstance(name, str)}
 
 
 def _format(given: Mapping[str, Any] | None) -> Format | None:

@@ -1,11 +1,13 @@
 """Requests for a response in neutral words, and back."""
 
+import contextlib
 import json
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from stream_protocols.conversation import (
     Conversation,
@@ -26,6 +28,8 @@ from stream_protocols.errors import InvalidField
 from tests.protocols.dialects.conversations import PIXEL, RICH, simple
 
 RESPONSES = OpenAIResponses()
+FIELDS = ["type", "role", "content", "text", "name", "call_id", "arguments", "output", "summary", "image_url", "detail"]
+SETTINGS = ["tools", "tool_choice", "text", "reasoning", "include", "temperature", "instructions", "prompt", "user"]
 HI = Message("user", (Text("Hi"),))
 
 
@@ -111,6 +115,7 @@ def test_tools_and_the_choice_among_them() -> None:
     assert asked.tools == (Tool("f", "", {"type": "object"}, True), Tool("g", "G"))
     assert (asked.tool_choice, asked.parallel_tool_calls) == (NamedTool("f"), False)
     allowed = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "g"}]}
+    allowed["tools"] += [{"name": ["f"]}, "f"]  # type: ignore[operator]
     asked = read(tools=[f, g], tool_choice=allowed)
     assert (asked.tools, asked.tool_choice) == ((Tool("g", "G"),), "required")
     assert [read(tool_choice=choice).tool_choice for choice in ("auto", "none", "required", None)] == [
@@ -177,6 +182,35 @@ def test_wrong_fields(fields: dict[str, Any], param: str) -> None:
     with pytest.raises(InvalidField) as caught:
         read(**{"given": fields.pop("input", "Hi"), **fields})
     assert caught.value.param == param
+
+
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=5)
+    | st.sampled_from(["function", "user", "assistant"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=4),
+    max_leaves=8,
+)
+items = st.dictionaries(st.sampled_from(FIELDS), anything, max_size=4) | st.builds(
+    lambda kind, fields: {**fields, "type": kind},
+    st.sampled_from(["message", "reasoning", "function_call", "function_call_output", None]),
+    st.dictionaries(st.sampled_from(FIELDS), anything, max_size=4),
+)
+
+
+@given(st.lists(items, min_size=1, max_size=4), st.dictionaries(st.sampled_from(SETTINGS), anything, max_size=4))
+def test_any_request_is_read_or_refused(given_items: list[Any], fields: dict[str, Any]) -> None:
+    body = json.dumps({"model": "m", "input": given_items, **fields}).encode()
+    try:
+        request = parse_request(body)
+    except InvalidField:
+        return
+    assert json.loads(RESPONSES.patch(request, model="up", stream=True))["model"] == "up"
+    assert isinstance(json.loads(RESPONSES.echo(request)), dict)
+    with contextlib.suppress(InvalidField):
+        conversation(request)
 
 
 # Writing
