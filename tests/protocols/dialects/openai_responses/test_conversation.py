@@ -114,8 +114,8 @@ def test_tools_and_the_choice_among_them() -> None:
     asked = read(tools=[f, g], tool_choice={"type": "function", "name": "f"}, parallel_tool_calls=False)
     assert asked.tools == (Tool("f", "", {"type": "object"}, True), Tool("g", "G"))
     assert (asked.tool_choice, asked.parallel_tool_calls) == (NamedTool("f"), False)
-    allowed = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "g"}]}
-    allowed["tools"] += [{"name": ["f"]}, "f"]  # type: ignore[operator]
+    named = [{"type": "function", "name": "g"}, {"name": ["f"]}, "f"]
+    allowed = {"type": "allowed_tools", "mode": "required", "tools": named}
     asked = read(tools=[f, g], tool_choice=allowed)
     assert (asked.tools, asked.tool_choice) == ((Tool("g", "G"),), "required")
     assert [read(tool_choice=choice).tool_choice for choice in ("auto", "none", "required", None)] == [
