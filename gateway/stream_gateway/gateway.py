@@ -16,6 +16,7 @@ from stream_gateway.server.http1 import Handler
 from stream_gateway.server.keepalive import Keepalive
 from stream_gateway.server.listener import Listener, bind
 from stream_gateway.server.models import ModelRoutes
+from stream_gateway.server.responses import ResponseRoutes
 from stream_gateway.server.routes import Routes
 from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.streams import StreamRoutes
@@ -84,6 +85,7 @@ class Gateway:
                 name: GenerationRoutes(dialect, self._registry, router, self._keepalive)
                 for name, dialect in DIALECTS.items()
             },
+            ResponseRoutes(DIALECTS["openai_responses"], self._registry, router, self._keepalive),
             ModelRoutes(router),
             StreamRoutes(self._registry, router, self._keepalive),
             self._sockets,

@@ -109,6 +109,13 @@ class KeyConflict(BadRequest):
     code = "key_conflict"
 
 
+class StreamInUse(BadRequest):
+    """A stream that cannot be given up yet: it runs, or somebody reads it."""
+
+    status = 409
+    code = "stream_in_use"
+
+
 class OriginNotAllowed(RemoteError):
     """A browser page from an origin that is not allowed here."""
 

@@ -63,7 +63,8 @@ class GenerationRoutes:
     async def _stream(self, exchange: Exchange, request: Request, target: Target) -> None:
         lease = request.lease if request.lease is not None else _lease_header(exchange)
         provider = target.provider
-        stream = self._registry.create(request.model, dialect=provider.dialect, lease=lease)
+        echo = self._dialect.echo(request)
+        stream = self._registry.create(request.model, dialect=provider.dialect, lease=lease, echo=echo)
         renderer = renderer_for(stream, self._dialect.name, request=request)
         generate = partial(provider.stream, request, target.model)
         produce = partial(self._registry.start, stream, generate)
@@ -81,7 +82,8 @@ class GenerationRoutes:
     def _body(self, reply: Reply, request: Request) -> bytes:
         if reply.body is not None:
             return reply.body
-        source = Source(secrets.token_urlsafe(12), request.model, int(time.time()))
+        echo = self._dialect.echo(request)
+        source = Source(secrets.token_urlsafe(12), request.model, int(time.time()), echo)
         return self._dialect.encode_reply(source, reply.events)
 
     async def _respond_failure(self, exchange: Exchange, failure: Any, stream: Stream | None = None) -> None:

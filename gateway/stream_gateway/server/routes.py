@@ -11,6 +11,7 @@ from stream_gateway.server import dictionaries
 from stream_gateway.server.exchange import Exchange, HeaderList
 from stream_gateway.server.generations import GenerationRoutes
 from stream_gateway.server.models import ModelRoutes
+from stream_gateway.server.responses import ResponseRoutes
 from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.streams import StreamRoutes
 from stream_protocols.dialects import Dialect
@@ -49,6 +50,7 @@ class Routes:
     def __init__(
         self,
         generations: Mapping[str, GenerationRoutes],
+        responses: ResponseRoutes,
         models: ModelRoutes,
         streams: StreamRoutes,
         sockets: SocketService,
@@ -56,8 +58,12 @@ class Routes:
     ) -> None:
         self._origins = origins
         stream = "/v1/streams/([^/]+)"
+        response = "/v1/responses/([^/]+)"
         self._table = [
             _Row("/v1/chat/completions", {"POST": generations["openai_chat"].create}, "openai_chat"),
+            _Row("/v1/responses", {"POST": responses.create}, "openai_responses"),
+            _Row(response, {"GET": responses.retrieve, "DELETE": responses.delete}, "openai_responses"),
+            _Row(response + "/cancel", {"POST": responses.cancel}, "openai_responses"),
             _Row("/v1/models", {"GET": models.list}),
             _Row("/v1/connect", {"GET": sockets.connect}),
             _Row("/v1/streams", {"POST": streams.create}),

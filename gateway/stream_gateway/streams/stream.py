@@ -61,6 +61,7 @@ class Stream:
         opened: set once there is a first record.
         ended: set once the log is sealed.
         key, asked: the idempotency key it was created with, if any, and a digest of the request.
+        alias: what the provider calls the answer, once it has said so.
         scope: cancels the producer; its deadline is the lease.
     """
 
@@ -85,6 +86,7 @@ class Stream:
         self.scope = trio.CancelScope()
         self.key: str | None = None
         self.asked = b""
+        self.alias: str | None = None
         self.valve: Valve | None = None
         self.renderers: dict[object, Renderer] = {}
         self._registry = registry
@@ -189,6 +191,12 @@ class Stream:
         """Make sure that there is a terminal record: `event`, or that the stream was cancelled."""
         if not self.log.sealed:
             self.extend([(event or StreamCancelled(self._cancel_reason), None)])
+
+    def known_as(self, alias: str) -> None:
+        """The provider calls this answer so: the stream can be found by that name, too. Only the first name counts."""
+        if self.alias is None and not self.log.sealed:
+            self.alias = alias
+            self._registry.named(self, alias)
 
     def fail(self, code: str, message: str, status: int = 500) -> None:
         """End the stream with a failure of our own, unless it has ended."""

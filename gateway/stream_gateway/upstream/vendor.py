@@ -12,7 +12,7 @@ from stream_gateway.upstream.provider import ProviderFailed, Reply
 from stream_gateway.upstream.pump import Pump
 from stream_gateway.upstream.sink import EXTENSION, Headers, Valve
 from stream_gateway.upstream.transport import PooledTransport
-from stream_protocols.dialects import Dialect
+from stream_protocols.dialects import Dialect, Naming
 from stream_protocols.dialects.registry import DIALECTS, upstream_body
 from stream_protocols.events import COVERED, Record, StreamFailed, StreamStarted
 from stream_protocols.request import Request
@@ -144,6 +144,7 @@ class _StreamSink:
         self._stream = stream
         self._choices = choices
         self._decoder = dialect.decoder()
+        self._naming = self._decoder if isinstance(self._decoder, Naming) else None
         self._records: list[Record] = []
         self._valve: Valve | None = None
 
@@ -170,6 +171,9 @@ class _StreamSink:
 
     def flush(self) -> None:
         """Append what was decoded: one read, one append."""
+        if self._naming is not None and self._naming.answer_id is not None:
+            self._stream.known_as(self._naming.answer_id)
+            self._naming = None
         records, self._records = self._records, []
         self._stream.extend(records)
         if self._stream.log.sealed and self._valve is not None:
