@@ -48,7 +48,8 @@ class Http1Connection:
         self._handler = handler
         self._hangups = hangups
         self._gone = False
-        self._scope: trio.CancelScope | None = None
+        self._handling = False
+        self._scope = trio.CancelScope()
 
     async def serve(self, initial: bytes = b"") -> None:
         """Serve requests in order, `initial` being their first bytes. Returns when the connection is to be closed."""
@@ -56,10 +57,14 @@ class Http1Connection:
             self.reader.feed(initial)
         self._hangups.add(self.transport.sock, self._on_hangup)
         try:
-            while await self._serve_one():
-                pass
+            with self._scope:
+                while await self._serve_one():
+                    pass
         finally:
             self._hangups.remove(self.transport.sock)
+        if self._handling:
+            self.transport.abort()  # what the client has not taken must not wait in the kernel for it
+            return
         if self.upgraded is not None and not self._gone:
             leftover, serve = self.reader.waiting, self.upgraded
             del self.reader, self._handler  # a socket lives long, and needs nothing of this
@@ -68,7 +73,7 @@ class Http1Connection:
     def _on_hangup(self) -> None:
         """The client has left: nobody would read the answer."""
         self._gone = True
-        if self._scope is not None:
+        if self._handling:
             self._scope.cancel()
 
     async def more(self) -> None:
@@ -97,18 +102,15 @@ class Http1Connection:
         if head is None:
             return False
         exchange = Http1Exchange(self, head)
-        with trio.CancelScope() as scope:
-            self._scope = scope
-            if self._gone:
-                scope.cancel()
-            await self._handler(exchange)
-        self._scope = None
+        self._handling = True
+        if self._gone:
+            self._scope.cancel()
+        await self._handler(exchange)
+        self._handling = False
         if self.upgraded is not None:
             return False
-        if scope.cancelled_caught or not exchange.finished:
-            # An answer that breaks off must not look like its end, and what the client has not taken must not
-            # wait in the kernel for it.
-            self.transport.abort()
+        if not exchange.finished:
+            self.transport.abort()  # an answer that breaks off must not look like its end
             return False
         if exchange.keep_alive:
             return True
@@ -118,6 +120,8 @@ class Http1Connection:
     async def _next_head(self) -> RequestHead | None:
         """The next request's head; None when the client leaves or says nothing for `idle_timeout`."""
         reader, limits = self.reader, self.limits
+        if reader.waiting:  # sent ahead: whoever sends much of that must not have all turns
+            await trio.lowlevel.checkpoint()
         deadline = trio.current_time() + limits.idle_timeout
         begun = False
         while True:
@@ -210,7 +214,7 @@ class Http1Exchange(Exchange):
         data = self.render_head(status, headers)
         if self.method != "HEAD":
             data += body
-        await self._connection.transport.send_all(data)
+        await self._connection.transport.write(data)
         self.finished = True
 
     def open(self, status: int, headers: HeaderList, *, unless: Callable[[], bool] = never) -> "Http1Outlet":
@@ -297,7 +301,7 @@ class Http1Outlet:
     async def finish(self) -> None:
         """End the body properly."""
         self.begin()
-        await self._transport.send_all(self._last)
+        await self._transport.write(self._last)
         self._exchange.finished = True
 
 

@@ -2,8 +2,8 @@
 
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
 
 import httpx
 import structlog
@@ -54,10 +54,11 @@ class Http1Connection:
         self._unsent = memoryview(b"")
         pump.add(sock, self._on_readable)
 
-    async def handle(self, request: httpx.Request, silence_timeout: float) -> httpx.Response:
+    def handle(self, request: httpx.Request, silence_timeout: float) -> Coroutine[Any, Any, httpx.Response]:
         """Send a request and wait until its response is complete.
 
-        The body goes to the sink named in the request's extensions if that takes it, else into the response.
+        It is sent when this is called, as far as the socket takes it; the result must be awaited for the rest. The
+        body goes to the sink named in the request's extensions if that takes it, else into the response.
 
         Raises:
             httpx.TransportError: the connection broke, or was silent for `silence_timeout` seconds.
@@ -66,13 +67,24 @@ class Http1Connection:
         """
         self.idle = False
         exchange = self._exchange = _Exchange(self, request, silence_timeout, self._max_reply_bytes)
+        error = None
         try:
-            if not self._send_now(exchange.head_and_body()):
+            self._send_now(exchange.head_and_body())
+        except Exception as caught:
+            error = caught  # for whoever awaits
+        return self._finish(exchange, error)
+
+    async def _finish(self, exchange: "_Exchange", error: Exception | None) -> httpx.Response:
+        try:
+            if error is not None:
+                raise error
+            if self._unsent:
                 await exchange.send(self._send_rest)
             await exchange.wait()
             response = exchange.response()
-        except OSError as error:
-            raise httpx.WriteError(f"The request could not be sent: {error}.", request=request) from None
+        except OSError as broken:
+            message = f"The request could not be sent: {broken}."
+            raise httpx.WriteError(message, request=exchange.request) from None
         else:
             self._recycle(exchange)
             return response
@@ -114,15 +126,14 @@ class Http1Connection:
         if not self.closed:
             self._pump.resume(self._sock)
 
-    def _send_now(self, data: bytes) -> bool:
-        """Send without waiting, as nearly every request can be; False when something is left over."""
+    def _send_now(self, data: bytes) -> None:
+        """Send without waiting, as nearly every request can be; what is left over is for `_send_rest`."""
         if self._tls is not None:
             self._tls.write(data)
             data = self._tls.outgoing()
         self._unsent = memoryview(data)
         with contextlib.suppress(OSError):  # a broken connection: `_send_rest` meets it again
             self._unsent = self._unsent[self._sock.send(self._unsent) :]
-        return not self._unsent
 
     async def _send_rest(self) -> None:
         while self._unsent:
@@ -141,8 +152,8 @@ class Http1Connection:
         except OSError as error:
             self._broken(f"The connection to the provider broke: {error.strerror or error}.")
             return
-        if exchange is None:
-            # An idle connection has nothing to say: the provider is closing it, or is out of step.
+        if exchange is None or exchange.done:
+            # Nobody has asked for anything: the provider is closing the connection, or is out of step.
             self.close()
             return
         try:
@@ -192,7 +203,7 @@ class _Exchange:
     ) -> None:
         self.reusable = False  # whether the connection is, after it
         self._connection = connection
-        self._request = request
+        self.request = request
         self._silence_timeout = silence_timeout
         self._max_reply_bytes = max_reply_bytes
         self._sink: Sink | None = request.extensions.get(EXTENSION)
@@ -208,35 +219,42 @@ class _Exchange:
         self._scope: trio.CancelScope | None = None
         self._sending: trio.CancelScope | None = None
 
+    @property
+    def done(self) -> bool:
+        """Whether nothing more is waited for."""
+        return self._done.is_set()
+
     def head_and_body(self) -> bytes:
         """The request's bytes."""
-        request = self._request
-        return encode_request(request.method.encode(), request.url.raw_path, request.headers.raw) + request.content
+        request = self.request
+        return encode_request(request.method.encode(), request.url.raw_path, request.headers.raw) + request.read()
 
     async def send(self, send_rest: Callable[[], Awaitable[None]]) -> None:
         """Send what is left of the request; a provider may answer, or leave, before it has taken it all."""
+        if self.done:
+            return
         deadline = trio.current_time() + self._silence_timeout
         # When the connection breaks, what came before that still counts: the pump sees both.
         with contextlib.suppress(OSError), trio.CancelScope(deadline=deadline) as self._sending:
             await send_rest()
-        if self._sending.cancelled_caught and not self._done.is_set():
-            raise httpx.WriteTimeout("The provider did not take the request.", request=self._request)
+        if self._sending.cancelled_caught and not self.done:
+            raise httpx.WriteTimeout("The provider did not take the request.", request=self.request)
 
     async def wait(self) -> None:
         """Until the response is complete, or nothing has been heard for the silence timeout.
 
         The time of each read is only noted, and looked at when the time is up: a chunk costs no timer.
         """
-        while not self._done.is_set():
+        while not self.done:
             with trio.CancelScope(deadline=self._deadline()) as self._scope:
                 await self._done.wait()
             if self._scope.cancelled_caught and self._ending:
                 return  # all that mattered was delivered; the connection is not used again
             if self._scope.cancelled_caught and self._deadline() <= trio.current_time():
                 message = f"The provider was silent for {self._silence_timeout:g} seconds."
-                raise httpx.ReadTimeout(message, request=self._request)
+                raise httpx.ReadTimeout(message, request=self.request)
         if self._error is not None and not self._ending:
-            raise httpx.ReadError(self._error, request=self._request)
+            raise httpx.ReadError(self._error, request=self.request)
 
     def _deadline(self) -> float:
         if self._ending:
@@ -244,25 +262,26 @@ class _Exchange:
         return self._last_read + self._silence_timeout
 
     def response(self) -> httpx.Response:
-        """The response, with its body unless the sink took it."""
+        """The response, in its stream the body unless the sink took it: httpx reads one that nobody needs slowly."""
         assert self._head is not None  # as `wait` has returned
         content, headers = b"".join(self._body), self._head.headers
         if coding := _values(headers, b"content-encoding"):
             # Not left to httpx, which sets no limit to what it may grow to.
             headers = [field for field in headers if field[0] != b"content-encoding"]
             content = self._decoded(content, coding)
-        return httpx.Response(self._head.status, headers=headers, content=content, request=self._request)
+        stream = httpx.ByteStream(content)
+        return httpx.Response(self._head.status, headers=headers, stream=stream, request=self.request)
 
     def _decoded(self, content: bytes, coding: bytes) -> bytes:
         try:
             decode = decoder_for(coding, self._max_reply_bytes)
             return content if decode is None else decode(content)
         except UndecodableReply as error:
-            raise httpx.ReadError(str(error), request=self._request) from None
+            raise httpx.ReadError(str(error), request=self.request) from None
 
     def fail(self, message: str) -> None:
         """No more will come."""
-        if not self._done.is_set():
+        if not self.done:
             self._error = message
             self._finish()
 
@@ -294,7 +313,7 @@ class _Exchange:
     def receive(self, reader: ReplyReader, data: bytes) -> None:
         """Take what was read, an empty read being the end of the connection; in the pump's task."""
         reader.feed(data)
-        if self._done.is_set():
+        if self.done:
             self.reusable = False  # whatever this is, it is no part of the response
             return
         if self._last_read != float("inf"):
@@ -310,7 +329,7 @@ class _Exchange:
 
     def _begin(self, reader: ReplyReader) -> bool:
         """Take the head, if it has come whole."""
-        head = reader.head(bodiless=self._request.method == "HEAD")
+        head = reader.head(bodiless=self.request.method == "HEAD")
         if head is None:
             if reader.ended:
                 raise MalformedHttp("The connection ended before a reply began.")
