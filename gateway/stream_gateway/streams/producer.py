@@ -28,11 +28,11 @@ def produce(stream: Stream, generate: Generate) -> Coroutine[Any, Any, None]:
     try:
         rest = generate(stream)
     except Exception as error:
-        rest = _fail(error)
+        rest = _raise(error)
     return _run(stream, rest)
 
 
-async def _fail(error: Exception) -> None:
+async def _raise(error: Exception) -> None:
     raise error
 
 

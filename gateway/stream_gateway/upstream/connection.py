@@ -262,7 +262,7 @@ class _Exchange:
         return self._last_read + self._silence_timeout
 
     def response(self) -> httpx.Response:
-        """The response, in its stream the body unless the sink took it: httpx reads one that nobody needs slowly."""
+        """The response, its body unread in its stream unless the sink took it: httpx takes long to read one."""
         assert self._head is not None  # as `wait` has returned
         content, headers = b"".join(self._body), self._head.headers
         if coding := _values(headers, b"content-encoding"):
