@@ -90,6 +90,12 @@ class BadRequest(RemoteError):
     """A request that cannot be understood, for a reason without a class of its own."""
 
 
+class MalformedHttp(BadRequest):
+    """Bytes that are no HTTP/1.1 message, or one whose end two readers could see in two places."""
+
+    code = "malformed_http"
+
+
 class InvalidJson(BadRequest):
     """The body is no JSON, or not UTF-8."""
 

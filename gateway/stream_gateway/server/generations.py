@@ -65,11 +65,11 @@ class GenerationRoutes:
         provider = target.provider
         echo = self._dialect.echo(request)
         stream = self._registry.create(request.model, dialect=provider.dialect, lease=lease, echo=echo)
-        renderer = renderer_for(stream, self._dialect.name, request=request)
-        generate = partial(provider.stream, request, target.model)
-        produce = partial(self._registry.start, stream, generate)
-        if not await deliver_new(exchange, stream, renderer, self._keepalive, produce):
-            await self._respond_failure(exchange, stream.terminal, stream)
+        self._registry.start(stream, partial(provider.stream, request, target.model))
+        with stream.held():
+            renderer = renderer_for(stream, self._dialect.name, request=request)
+            if not await deliver_new(exchange, stream, renderer, self._keepalive):
+                await self._respond_failure(exchange, stream.terminal, stream)
 
     async def _complete(self, exchange: Exchange, request: Request, target: Target) -> None:
         try:

@@ -10,7 +10,7 @@ import trio
 from stream_gateway.config import StreamSettings
 from stream_gateway.engines.memory import MemoryEngine
 from stream_gateway.streams.fanout import FanOut
-from stream_gateway.streams.producer import produce
+from stream_gateway.streams.producer import Generate, produce
 from stream_gateway.streams.reminders import Reminders
 from stream_gateway.streams.stream import Stream
 from stream_gateway.streams.turn import Turn
@@ -102,8 +102,8 @@ class Registry:
             )
         return stream
 
-    def start(self, stream: Stream, generate: Callable[[Stream], Awaitable[None]]) -> None:
-        """Start the stream's producer."""
+    def start(self, stream: Stream, generate: Generate) -> None:
+        """Start the stream's producer; what it can do without waiting is done when this returns (see `produce`)."""
         self.start_soon(produce, stream, generate)
 
     def start_soon(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:

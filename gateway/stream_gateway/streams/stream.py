@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
@@ -208,7 +209,7 @@ class Stream:
         """Count a subscription in; while there is one the lease does not run."""
         self.followers[subscription] = None
         self._registry.subscriptions += 1
-        self.scope.deadline = float("inf")
+        self._stop_lease()
         self.moved()
 
     def detach(self, subscription: Follower) -> None:
@@ -224,7 +225,7 @@ class Stream:
     def held(self) -> Iterator[None]:
         """Somebody waits for the stream without a cursor on it yet: the lease does not run."""
         self._holds += 1
-        self.scope.deadline = float("inf")
+        self._stop_lease()
         try:
             yield
         finally:
@@ -243,6 +244,10 @@ class Stream:
     def remind(self, due: float, callback: Callable[[], float]) -> Reminder:
         """Call back at `due` (see `Reminders`)."""
         return self._registry.reminders.remind(due, callback)
+
+    def _stop_lease(self) -> None:
+        if self.scope.deadline != inf:  # to set it costs more than to look
+            self.scope.deadline = inf
 
     def follows(self, subscription: Follower) -> None:
         """The subscription has caught up: write new records through to it."""

@@ -1,6 +1,7 @@
 """A vendor's endpoint: any that speaks one of the dialects."""
 
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 import httpx
 import structlog
@@ -11,7 +12,7 @@ from stream_gateway.upstream.keys import read_key
 from stream_gateway.upstream.provider import ProviderFailed, Reply
 from stream_gateway.upstream.pump import Pump
 from stream_gateway.upstream.sink import EXTENSION, Headers, Valve
-from stream_gateway.upstream.transport import PooledTransport
+from stream_gateway.upstream.transport import Answer, PooledTransport
 from stream_protocols.dialects import Dialect, Naming
 from stream_protocols.dialects.registry import DIALECTS, upstream_body
 from stream_protocols.events import COVERED, Record, StreamFailed, StreamStarted
@@ -41,14 +42,17 @@ class VendorProvider:
         self._base = settings.base_url.rstrip("/")
         self._known: dict[tuple[str, bool], httpx.URL] = {}
         self._key = read_key(name, settings)
-        self._headers = {
+        headers = {
             "Host": httpx.URL(self._base).netloc.decode("ascii"),
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
             "User-Agent": "stream-gateway",
         }
         if self._key:
-            self._headers |= self._dialect.credentials(self._key)
+            headers |= self._dialect.credentials(self._key)
+        # Made once: httpx takes longer over headers than over everything else in a request.
+        self._headers = httpx.Headers({**headers, "Accept": "application/json"})
+        self._stream_headers = httpx.Headers({**headers, "Accept": "text/event-stream"})
         self.transport = PooledTransport(
             pump,
             max_connections=settings.max_connections,
@@ -57,12 +61,15 @@ class VendorProvider:
             max_reply_bytes=settings.max_reply_bytes,
         )
 
-    async def stream(self, request: Request, model: str, stream: Stream) -> None:
+    def stream(self, request: Request, model: str, stream: Stream) -> Coroutine[Any, Any, None]:
         """Append the answer to a stream as it comes (see `Provider`)."""
         sink = _StreamSink(stream, request.choices, self._dialect, self._key)
         stream.valve = sink
+        return self._finish(stream, sink, self._send(request, model, sink))
+
+    async def _finish(self, stream: Stream, sink: "_StreamSink", answer: Answer) -> None:
         try:
-            response = await self._send(request, model, sink)
+            response = await self._received(answer)
         except ProviderFailed as error:
             stream.conclude(error.failure)
             return
@@ -73,35 +80,41 @@ class VendorProvider:
             stream.conclude(failure)
             return
         # Asked for a stream, it sent a whole reply.
-        stream.extend([sink.started(), *self._dialect.decode_reply(response.content)])
+        stream.extend([sink.started(), *self._dialect.decode_reply(response.read())])
 
     async def complete(self, request: Request, model: str) -> Reply:
         """The whole answer; to a client of the same dialect in the endpoint's own bytes (see `Provider`)."""
-        response = await self._send(request, model, None)
+        response = await self._received(self._send(request, model, None))
         failure = self._failure(response)
         if failure is not None:
             raise ProviderFailed(failure)
+        body = response.read()
         if request.dialect == self.dialect:
-            return Reply(body=response.content)
-        events = tuple(event for event, _ in self._dialect.decode_reply(response.content))
+            return Reply(body=body)
+        events = tuple(event for event, _ in self._dialect.decode_reply(body))
         if events and isinstance(events[-1], StreamFailed):
             raise ProviderFailed(events[-1])
         return Reply(events=events)
 
-    async def _send(self, asked: Request, model: str, sink: "_StreamSink | None") -> httpx.Response:
+    def _send(self, asked: Request, model: str, sink: "_StreamSink | None") -> Answer:
         stream = sink is not None
-        headers = {**self._headers, "Accept": "text/event-stream" if stream else "application/json"}
-        if asked.dialect == self.dialect:
-            headers |= asked.headers
+        body = upstream_body(asked, self._dialect, model=model, stream=stream)
+        headers = httpx.Headers(self._stream_headers if stream else self._headers)
+        headers["Content-Length"] = str(len(body))
+        if asked.headers and asked.dialect == self.dialect:
+            headers.update(asked.headers)
         request = httpx.Request(
             "POST",
             self._url(model, stream),
             headers=headers,
-            content=upstream_body(asked, self._dialect, model=model, stream=stream),
+            stream=httpx.ByteStream(body),
             extensions={EXTENSION: sink} if stream else {},
         )
+        return self.transport.handle_async_request(request)
+
+    async def _received(self, answer: Answer) -> httpx.Response:
         try:
-            return await self.transport.handle_async_request(request)
+            return await answer
         except httpx.TimeoutException as error:
             raise ProviderFailed(self._unreachable("upstream_timeout", error, 504)) from None
         except httpx.TransportError as error:
@@ -127,7 +140,7 @@ class VendorProvider:
         if status == 200:
             return None
         _log.warning("upstream_refused", provider=self._name, status=status)
-        content = response.content
+        content = response.read()
         if self._key:
             content = content.replace(self._key.encode(), REDACTED)
         # What is no error to HTTP is one to us: a redirect or an empty success has no answer in it.
