@@ -61,7 +61,6 @@ def _report(run: Run, bursts: list["Followed"], tried: list["Followed"]) -> None
     result.tell(waited, p50_ms=50, p99_ms=99)
     others = run.recorder.histogram(run.meter.started, run.meter.stopped)
     result.tell(others, others_p99_ms=99)
-    result.timeline = run.recorder.timeline(run.meter.started, run.meter.stopped, 250_000_000)
     result.tell(Histogram.of(stream.tally.last_at - stream.due for stream in bursts if stream.over), burst_ms=50)
     if late := len(tried) - waited.total:
         result.notes.append(f"{late:,} of {len(tried):,} streams had no first chunk in time")
