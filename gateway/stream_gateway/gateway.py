@@ -18,6 +18,7 @@ from stream_gateway.server.models import ModelRoutes
 from stream_gateway.server.routes import Routes
 from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.streams import StreamRoutes
+from stream_gateway.server.tokens import TokenRoutes
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.turn import Turn
 from stream_gateway.upstream import demo
@@ -82,6 +83,7 @@ class Gateway:
                 name: GenerationRoutes(dialect, self._registry, router, self._keepalive)
                 for name, dialect in DIALECTS.items()
             },
+            TokenRoutes(router),
             ModelRoutes(router),
             StreamRoutes(self._registry, router, self._keepalive),
             self._sockets,

@@ -12,6 +12,7 @@ from stream_gateway.server.generations import GenerationRoutes
 from stream_gateway.server.models import ModelRoutes
 from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.streams import StreamRoutes
+from stream_gateway.server.tokens import TokenRoutes
 from stream_protocols.dialects import Dialect
 from stream_protocols.dialects.registry import DIALECTS
 from stream_protocols.errors import (
@@ -48,6 +49,7 @@ class Routes:
     def __init__(
         self,
         generations: Mapping[str, GenerationRoutes],
+        tokens: TokenRoutes,
         models: ModelRoutes,
         streams: StreamRoutes,
         sockets: SocketService,
@@ -57,6 +59,8 @@ class Routes:
         stream = "/v1/streams/([^/]+)"
         self._table = [
             _Row("/v1/chat/completions", {"POST": generations["openai_chat"].create}, "openai_chat"),
+            _Row("/v1/messages", {"POST": generations["anthropic"].create}, "anthropic"),
+            _Row("/v1/messages/count_tokens", {"POST": tokens.count}, "anthropic"),
             _Row("/v1/models", {"GET": models.list}),
             _Row("/v1/connect", {"GET": sockets.connect}),
             _Row("/v1/streams", {"POST": streams.create}),

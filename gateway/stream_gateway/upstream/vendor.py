@@ -46,6 +46,7 @@ class VendorProvider:
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
             "User-Agent": "stream-gateway",
+            **self._dialect.headers,
         }
         if self._key:
             self._headers |= self._dialect.credentials(self._key)
@@ -88,18 +89,33 @@ class VendorProvider:
             raise ProviderFailed(events[-1])
         return Reply(events=events)
 
+    async def ask(self, request: Request, path: str, body: bytes) -> bytes:
+        """The endpoint's own answer to a request of its dialect that is no generation.
+
+        Args:
+            path: below the base URL.
+            body: for the endpoint; of `request` only the headers are used.
+
+        Raises:
+            ProviderFailed: there is none.
+        """
+        response = await self._post(httpx.URL(self._base + path), request, body, None)
+        failure = self._failure(response)
+        if failure is not None:
+            raise ProviderFailed(failure)
+        return response.content
+
     async def _send(self, asked: Request, model: str, sink: "_StreamSink | None") -> httpx.Response:
         stream = sink is not None
-        headers = {**self._headers, "Accept": "text/event-stream" if stream else "application/json"}
+        body = upstream_body(asked, self._dialect, model=model, stream=stream)
+        return await self._post(self._url(model, stream), asked, body, sink)
+
+    async def _post(self, url: httpx.URL, asked: Request, body: bytes, sink: "_StreamSink | None") -> httpx.Response:
+        headers = {**self._headers, "Accept": "application/json" if sink is None else "text/event-stream"}
         if asked.dialect == self.dialect:
             headers |= asked.headers
-        request = httpx.Request(
-            "POST",
-            self._url(model, stream),
-            headers=headers,
-            content=upstream_body(asked, self._dialect, model=model, stream=stream),
-            extensions={EXTENSION: sink} if stream else {},
-        )
+        extensions = {} if sink is None else {EXTENSION: sink}
+        request = httpx.Request("POST", url, headers=headers, content=body, extensions=extensions)
         try:
             return await self.transport.handle_async_request(request)
         except httpx.TimeoutException as error:
