@@ -20,6 +20,7 @@ from stream_gateway.server.responses import ResponseRoutes
 from stream_gateway.server.routes import Routes
 from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.streams import StreamRoutes
+from stream_gateway.server.tokens import TokenRoutes
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.turn import Turn
 from stream_gateway.upstream import demo
@@ -86,6 +87,7 @@ class Gateway:
                 for name, dialect in DIALECTS.items()
             },
             ResponseRoutes(DIALECTS["openai_responses"], self._registry, router, self._keepalive),
+            TokenRoutes(router),
             ModelRoutes(router),
             StreamRoutes(self._registry, router, self._keepalive),
             self._sockets,

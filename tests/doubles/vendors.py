@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from tests.doubles.anthropic_server import AnthropicServer
 from tests.doubles.openai_server import OpenAIServer
 from tests.doubles.responses_server import ResponsesServer
 from tests.doubles.vendor_server import VendorServer
@@ -11,4 +12,5 @@ from tests.doubles.vendor_server import VendorServer
 VENDORS: Final[dict[str, type[VendorServer]]] = {
     "openai_chat": OpenAIServer,
     "openai_responses": ResponsesServer,
+    "anthropic": AnthropicServer,
 }

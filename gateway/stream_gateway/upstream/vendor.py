@@ -47,6 +47,7 @@ class VendorProvider:
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
             "User-Agent": "stream-gateway",
+            **self._dialect.headers,
         }
         if self._key:
             headers |= self._dialect.credentials(self._key)
@@ -96,20 +97,34 @@ class VendorProvider:
             raise ProviderFailed(events[-1])
         return Reply(events=events)
 
+    async def ask(self, request: Request, path: str, body: bytes) -> bytes:
+        """The endpoint's own answer to a request of its dialect that is no generation.
+
+        Args:
+            path: below the base URL.
+            body: for the endpoint; of `request` only the headers are used.
+
+        Raises:
+            ProviderFailed: there is none.
+        """
+        response = await self._received(self._post(httpx.URL(self._base + path), request, body, None))
+        failure = self._failure(response)
+        if failure is not None:
+            raise ProviderFailed(failure)
+        return response.read()
+
     def _send(self, asked: Request, model: str, sink: "_StreamSink | None") -> Answer:
         stream = sink is not None
         body = upstream_body(asked, self._dialect, model=model, stream=stream)
-        headers = httpx.Headers(self._stream_headers if stream else self._headers)
+        return self._post(self._url(model, stream), asked, body, sink)
+
+    def _post(self, url: httpx.URL, asked: Request, body: bytes, sink: "_StreamSink | None") -> Answer:
+        headers = httpx.Headers(self._headers if sink is None else self._stream_headers)
         headers["Content-Length"] = str(len(body))
         if asked.headers and asked.dialect == self.dialect:
             headers.update(asked.headers)
-        request = httpx.Request(
-            "POST",
-            self._url(model, stream),
-            headers=headers,
-            stream=httpx.ByteStream(body),
-            extensions={EXTENSION: sink} if stream else {},
-        )
+        extensions = {} if sink is None else {EXTENSION: sink}
+        request = httpx.Request("POST", url, headers=headers, stream=httpx.ByteStream(body), extensions=extensions)
         return self.transport.handle_async_request(request)
 
     async def _received(self, answer: Answer) -> httpx.Response:

@@ -5,8 +5,8 @@ from typing import Final
 
 import msgspec
 
+from stream_protocols.dialects.answers import NOT_JSON
 from stream_protocols.dialects.openai_chat.decoder import DONE
-from stream_protocols.dialects.openai_chat.shapes import NOT_JSON
 from stream_protocols.dialects.openai_responses.reply import output_events
 from stream_protocols.dialects.openai_responses.shapes import (
     FrameFields,

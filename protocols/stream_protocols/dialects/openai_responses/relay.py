@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from stream_protocols.dialects.openai_chat.shapes import NOT_JSON
+from stream_protocols.dialects.answers import NOT_JSON
 from stream_protocols.dialects.openai_responses.output import Answer, Item, Kind, Part, is_summary
 from stream_protocols.dialects.openai_responses.shapes import NULL, ItemFields, read_usage
 from stream_protocols.events import (

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from stream_protocols.dialects.answers import NOT_JSON
 from stream_protocols.dialects.base import Source
-from stream_protocols.dialects.openai_chat.shapes import NOT_JSON
 from stream_protocols.dialects.openai_responses.encoder import OpenAIResponsesEncoder
 from stream_protocols.dialects.openai_responses.shapes import (
     ItemFields,
