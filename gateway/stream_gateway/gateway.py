@@ -17,6 +17,7 @@ from stream_gateway.server.listener import Listener, bind
 from stream_gateway.server.routes import Routes
 from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.streams import StreamRoutes
+from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.turn import Turn
 from stream_gateway.upstream import demo
@@ -24,7 +25,8 @@ from stream_gateway.upstream.demo import DemoProvider
 from stream_gateway.upstream.openai import OpenAIProvider
 from stream_gateway.upstream.provider import Provider
 from stream_gateway.upstream.pump import open_pump
-from stream_gateway.upstream.routing import Router
+from stream_gateway.upstream.routing.router import Router
+from stream_gateway.upstream.routing.target import TargetStatistics
 
 _log = structlog.get_logger()
 
@@ -40,6 +42,7 @@ class Statistics(msgspec.Struct, frozen=True):
     upstream_busy: int
     upstream_idle: int
     log_bytes: int
+    targets: tuple[TargetStatistics, ...]
 
 
 def _behind(proxies: TrustedProxies, handle: Handler) -> Handler:
@@ -71,11 +74,12 @@ class Gateway:
         self._registry = Registry(config.streams, self._engine, self._turn)
         self._keepalive = Keepalive(config.server.keepalive)
         providers: dict[str, Provider] = {demo.NAME: DemoProvider(), **self._openai}
-        router = Router(config.routes, providers)
-        self._sockets = SocketService(config.sockets, self._registry, router)
+        self._router = Router(config, providers)
+        generations = Generations(self._registry, self._router)
+        self._sockets = SocketService(config.sockets, self._registry, generations)
         routes = Routes(
-            ChatRoutes(self._registry, router, self._keepalive),
-            StreamRoutes(self._registry, router, self._keepalive),
+            ChatRoutes(self._registry, generations, self._keepalive),
+            StreamRoutes(self._registry, generations, self._keepalive),
             self._sockets,
             OriginPolicy(config.cors.origins),
         )
@@ -137,4 +141,5 @@ class Gateway:
             upstream_busy=sum(transport.busy for transport in transports),
             upstream_idle=sum(transport.idle for transport in transports),
             log_bytes=self._engine.used,
+            targets=self._router.statistics(trio.current_time()),
         )

@@ -2,17 +2,16 @@
 
 import secrets
 import time
-from functools import partial
 from typing import Any, Final
 
 from stream_gateway.server.delivery import deliver, deliver_new, resume
 from stream_gateway.server.exchange import Exchange, HeaderList
 from stream_gateway.server.formats import renderer_for
 from stream_gateway.server.keepalive import Keepalive
+from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.stream import Stream
 from stream_gateway.upstream.provider import ProviderFailed, Reply
-from stream_gateway.upstream.routing import Router, Target
 from stream_protocols.cursor import parse_cursor
 from stream_protocols.dialects import Source, openai_chat
 from stream_protocols.dialects.openai_chat import ChatRequest, parse_request
@@ -21,6 +20,9 @@ from stream_protocols.dialects.openai_chat.request import Lease, check_lease
 from stream_protocols.errors import InvalidField
 from stream_protocols.events import StreamCancelled, StreamFailed
 
+CONVERSATION: Final = "conversation-id"
+"""The header that names a conversation, for clients that cannot add a field to the body."""
+
 PLAIN_LEASE: Final = 0.0
 """A client that did not ask for more cannot come back: when it leaves, nobody reads, and nobody shall pay."""
 
@@ -28,9 +30,9 @@ PLAIN_LEASE: Final = 0.0
 class ChatRoutes:
     """Handlers for OpenAI's paths."""
 
-    def __init__(self, registry: Registry, router: Router, keepalive: Keepalive) -> None:
+    def __init__(self, registry: Registry, generations: Generations, keepalive: Keepalive) -> None:
         self._registry = registry
-        self._router = router
+        self._generations = generations
         self._keepalive = keepalive
 
     async def completions(self, exchange: Exchange) -> None:
@@ -40,17 +42,16 @@ class ChatRoutes:
         if cursor is not None:
             await self._resume(exchange, request, cursor)
             return
-        target = self._router.find(request.model)
         if request.stream:
-            await self._stream(exchange, request, target)
+            await self._stream(exchange, request)
         else:
-            await self._complete(exchange, request, target)
+            await self._complete(exchange, request)
 
     async def models(self, exchange: Exchange) -> None:
         """`GET /v1/models`."""
         models = [
             {"id": name, "object": "model", "created": 0, "owned_by": "stream-gateway"}
-            for name in self._router.models()
+            for name in self._generations.models()
         ]
         await exchange.respond_json(200, {"object": "list", "data": models})
 
@@ -60,19 +61,17 @@ class ChatRoutes:
         renderer = renderer_for(stream, openai_chat.NAME, include_usage=request.include_usage)
         await deliver(exchange, stream, renderer, start, self._keepalive)
 
-    async def _stream(self, exchange: Exchange, request: ChatRequest, target: Target) -> None:
+    async def _stream(self, exchange: Exchange, request: ChatRequest) -> None:
         lease = request.lease if request.lease is not None else _lease_header(exchange)
-        provider = target.provider
-        stream = self._registry.create(request.model, dialect=provider.dialect, lease=lease)
+        conversation = exchange.headers.get(CONVERSATION)
+        stream, produce = self._generations.create(request, lease=lease, conversation=conversation)
         renderer = renderer_for(stream, openai_chat.NAME, include_usage=request.include_usage)
-        generate = partial(provider.stream, request, target.model)
-        produce = partial(self._registry.start, stream, generate)
         if not await deliver_new(exchange, stream, renderer, self._keepalive, produce):
             await respond_failure(exchange, stream.terminal, stream)
 
-    async def _complete(self, exchange: Exchange, request: ChatRequest, target: Target) -> None:
+    async def _complete(self, exchange: Exchange, request: ChatRequest) -> None:
         try:
-            reply = await target.provider.complete(request, target.model)
+            reply = await self._generations.complete(request, conversation=exchange.headers.get(CONVERSATION))
         except ProviderFailed as error:
             await respond_failure(exchange, error.failure)
             return

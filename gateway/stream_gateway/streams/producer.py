@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable
 
 import structlog
-import trio
 
 from stream_gateway.streams.stream import Stream
 from stream_protocols.errors import StreamProtocolError
@@ -27,9 +26,9 @@ async def produce(stream: Stream, generate: Callable[[Stream], Awaitable[None]])
             stream.fail("upstream_truncated", "The provider ended the stream before the answer was whole.", 502)
     except StreamProtocolError as error:
         stream.conclude(StreamFailed(error.code, error.message, error.status, error.type))
-    except trio.Cancelled:
-        stream.conclude(StreamCancelled("shutdown"))
-        raise
     except Exception:
         _log.exception("producer_failed", stream=stream.id)
         stream.fail("internal_error", "The gateway failed while producing this stream; its log says why.")
+    except BaseException:  # cancellation from outside, alone or in a nursery's group
+        stream.conclude(StreamCancelled("shutdown"))
+        raise

@@ -15,8 +15,7 @@ from typing import Final
 import msgspec
 import trio
 
-from stream_gateway.streams.stream import Stream
-from stream_gateway.upstream.provider import ProviderFailed, Reply
+from stream_gateway.upstream.provider import Answer, ProviderFailed, Reply
 from stream_protocols.dialects.openai_chat import ChatRequest
 from stream_protocols.errors import UnknownModel
 from stream_protocols.events import (
@@ -97,16 +96,16 @@ class DemoProvider:
 
     dialect = None
 
-    async def stream(self, request: ChatRequest, model: str, stream: Stream) -> None:
-        """Append the answer to a stream, word by word (see `Provider`)."""
+    async def stream(self, request: ChatRequest, model: str, answer: Answer) -> None:
+        """Append the answer's records, word by word (see `Provider`)."""
         how = steering(model)
-        stream.extend([(StreamStarted(stream.source.model, stream.source.created, request.choices), None)])
+        answer.extend([(StreamStarted(answer.source.model, answer.source.created, request.choices), None)])
         await trio.sleep(how.first)
         for number, event in enumerate(events(request, how)):
             if number == how.stall:
                 await trio.sleep(MAX_SILENCE)
-            await stream.flowing()
-            stream.extend([(event, None)])
+            await answer.flowing()
+            answer.extend([(event, None)])
             await trio.sleep(how.gap if isinstance(event, TextDelta) else 0)
 
     async def complete(self, request: ChatRequest, model: str) -> Reply:
@@ -122,7 +121,8 @@ class DemoProvider:
             answer.append(event)
             if len(answer) % _BATCH == 0:
                 await trio.lowlevel.checkpoint()
-        return Reply(events=tuple(answer))
+        usage = next((event for event in answer if isinstance(event, Usage)), None)
+        return Reply(events=tuple(answer), usage=usage)
 
 
 def events(request: ChatRequest, how: Steering) -> Iterator[Event]:

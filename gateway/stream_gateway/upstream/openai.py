@@ -9,10 +9,9 @@ import httpx
 import structlog
 
 from stream_gateway.config import ConfigError, ProviderSettings
-from stream_gateway.streams.stream import Stream
-from stream_gateway.upstream.provider import ProviderFailed, Reply
+from stream_gateway.upstream.provider import Answer, ProviderFailed, Reply
 from stream_gateway.upstream.pump import Pump
-from stream_gateway.upstream.sink import EXTENSION, Headers, Valve
+from stream_gateway.upstream.sink import EXTENSION, SILENCE, Headers, Valve
 from stream_gateway.upstream.transport import PooledTransport
 from stream_protocols.dialects import openai_chat
 from stream_protocols.dialects.openai_chat import ChatRequest, OpenAIChatDecoder
@@ -56,35 +55,35 @@ class OpenAIProvider:
             max_reply_bytes=settings.max_reply_bytes,
         )
 
-    async def stream(self, request: ChatRequest, model: str, stream: Stream) -> None:
-        """Append the answer to a stream as it comes (see `Provider`)."""
-        sink = _StreamSink(stream, request.choices, self._key)
-        stream.valve = sink
+    async def stream(self, request: ChatRequest, model: str, answer: Answer) -> None:
+        """Append the answer's records as they come (see `Provider`)."""
+        sink = _StreamSink(answer, request.choices, self._key)
+        answer.valve = sink
         body = request.upstream_body(model=model, stream=True)
         try:
             response = await self._send(body, "text/event-stream", sink)
         except ProviderFailed as error:
-            stream.conclude(error.failure)
+            answer.extend([(error.failure, None)])
             return
-        if stream.log.sealed or sink.accepted:
+        if answer.over or sink.accepted:
             return
         failure = self._failure(response)
         if failure is not None:
-            stream.conclude(failure)
+            answer.extend([(failure, None)])
             return
         # Asked for a stream, it sent a whole reply.
-        stream.extend([sink.started(), *openai_chat.decode_reply(response.content)])
+        answer.extend([sink.started(), *openai_chat.decode_reply(response.content)])
 
     async def complete(self, request: ChatRequest, model: str) -> Reply:
         """The whole answer, in the endpoint's own bytes (see `Provider`)."""
         response = await self._send(request.upstream_body(model=model, stream=False), "application/json", None)
-        failure = self._failure(response)
-        if failure is not None:
-            raise ProviderFailed(failure)
-        return Reply(body=response.content)
+        outcome = self._failure(response) or openai_chat.inspect_reply(response.content)
+        if isinstance(outcome, StreamFailed):
+            raise ProviderFailed(outcome)
+        return Reply(body=response.content, usage=outcome)
 
     async def _send(self, body: bytes, accept: str, sink: "_StreamSink | None") -> httpx.Response:
-        extensions = {} if sink is None else {EXTENSION: sink}
+        extensions = {} if sink is None else {EXTENSION: sink, SILENCE: sink.answer.silence}
         request = httpx.Request(
             "POST",
             self._url,
@@ -119,12 +118,12 @@ class OpenAIProvider:
 
 
 class _StreamSink:
-    """Decodes one streamed answer into a stream; also the stream's valve."""
+    """Decodes one streamed answer; also the answer's valve."""
 
-    def __init__(self, stream: Stream, choices: int, key: str | None) -> None:
+    def __init__(self, answer: Answer, choices: int, key: str | None) -> None:
         self.accepted = False
+        self.answer = answer
         self._key = key.encode() if key else None
-        self._stream = stream
         self._choices = choices
         self._decoder = OpenAIChatDecoder()
         self._records: list[Record] = []
@@ -132,7 +131,7 @@ class _StreamSink:
 
     def started(self) -> Record:
         """The gateway's word for the beginning; a vendor's client gets the vendor's own instead."""
-        source = self._stream.source
+        source = self.answer.source
         return StreamStarted(source.model, source.created, self._choices), COVERED
 
     def begin(self, status: int, headers: Headers, valve: Valve) -> bool:
@@ -154,8 +153,8 @@ class _StreamSink:
     def flush(self) -> None:
         """Append what was decoded: one read, one append."""
         records, self._records = self._records, []
-        self._stream.extend(records)
-        if self._stream.log.sealed and self._valve is not None:
+        self.answer.extend(records)
+        if self.answer.over and self._valve is not None:
             self._valve.expect_end()
 
     def end(self) -> None:

@@ -12,6 +12,9 @@ Lease = float | Literal["finish"]
 MAX_CHOICES: Final = 128  # OpenAI's own limit on `n`; more would only multiply what a bad request costs
 MAX_LEASE: Final = 86_400.0  # a day: a forgotten stream must end some time
 
+IMAGES: Final = frozenset({"image_url", "input_image", "image"})
+"""Types of content parts that show a picture."""
+
 _PATH = re.compile(r"^(?P<what>.*) - at `\$(?P<path>[^`]*)`$", re.DOTALL)
 
 
@@ -31,6 +34,19 @@ class _Fields(msgspec.Struct):
     tools: list[dict[str, Any]] | None = None
     stream_options: StreamOptions | None = None
     lease: float | Literal["finish"] | None = None
+    conversation: Any = None
+
+
+class _Message(msgspec.Struct):
+    content: Any = None
+
+
+class _Needs(msgspec.Struct):
+    messages: list[_Message]
+    tools: list[Any] | None = None
+    functions: list[Any] | None = None
+    reasoning_effort: Any = None
+    reasoning: Any = None
 
 
 class _Messages(msgspec.Struct):
@@ -41,7 +57,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
     """What a client asks a model.
 
     `body` is the client's JSON as it came; `lease` is in seconds, None when the client did not say; `native`: the
-    client speaks our own dialect, in which a stream tells its usage without being asked.
+    client speaks our own dialect, in which a stream tells its usage without being asked. `conversation_id`: what the
+    client calls the conversation that this belongs to, if it says so.
     """
 
     model: str
@@ -51,6 +68,35 @@ class ChatRequest(msgspec.Struct, frozen=True):
     lease: Lease | None
     body: bytes
     native: bool = False
+    conversation_id: str | None = None
+
+    def needs(self) -> frozenset[str]:
+        """What a model must be able to do to answer: `tools`, `images`, `reasoning`."""
+        fields = msgspec.json.decode(self.body, type=_Needs)
+        parts = [part for message in fields.messages if isinstance(message.content, list) for part in message.content]
+        found = {
+            "tools": bool(fields.tools or fields.functions),
+            "images": any(isinstance(part, dict) and part.get("type") in IMAGES for part in parts),
+            "reasoning": bool(fields.reasoning_effort or fields.reasoning),
+        }
+        return frozenset(name for name, needed in found.items() if needed)
+
+    def continued(self, text: str) -> "ChatRequest":
+        """The request for the rest of an answer that began with `text`: it is given back as the assistant's words.
+
+        A client may have put words into the assistant's mouth itself; then they and the text are one message.
+        """
+        if not text:
+            return self
+        fields = msgspec.json.decode(self.body, type=dict[str, msgspec.Raw])
+        messages = msgspec.json.decode(fields["messages"], type=list[msgspec.Raw])
+        last = msgspec.json.decode(messages[-1])
+        if last["role"] == "assistant" and isinstance(last.get("content"), str):
+            messages[-1] = _raw({**last, "content": last["content"] + text})
+        else:
+            messages.append(_raw({"role": "assistant", "content": text}))
+        fields["messages"] = _raw(messages)
+        return msgspec.structs.replace(self, body=msgspec.json.encode(fields))
 
     def messages(self) -> list[dict[str, Any]]:
         """The messages. Read again from the body, so that a running stream need not keep them."""
@@ -65,6 +111,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
         """
         fields = msgspec.json.decode(self.body, type=dict[str, msgspec.Raw])
         fields.pop("lease", None)
+        fields.pop("conversation", None)
         fields["model"] = _raw(model)
         if stream:
             fields["stream"] = _raw(True)
@@ -145,6 +192,7 @@ def _checked(fields: _Fields, body: bytes, native: bool) -> ChatRequest:
         lease=None if fields.lease is None else check_lease(fields.lease),
         body=body,
         native=native,
+        conversation_id=fields.conversation if isinstance(fields.conversation, str) else None,
     )
 
 
