@@ -5,7 +5,7 @@ import collections
 import math
 from typing import Final
 
-DECAY: Final = 10.0
+DECAY: Final = 5.0
 """Seconds after which a time that was not seen again counts for about a third (1/e)."""
 
 PENALTY: Final = 2.0
