@@ -15,7 +15,7 @@ from typing import Any
 
 import trio
 
-from tests.doubles.faults import Ending, pieces, reset
+from tests.doubles.faults import Ending, Fault, pieces, reset
 from tests.doubles.http_requests import Inbox, Request, read_request
 from tests.doubles.openai_chunks import CREATED, ChunkWriter, reply
 from tests.doubles.openai_script import UNAUTHORIZED, Refusal, Script
@@ -149,16 +149,31 @@ class _Answer:
             await script.head_gate.take()
         if script.refusal is not None:
             return await self._write_json(script.refusal.status, script.refusal.body(), script.refusal.headers)
+        if script.fault is not None:
+            return await self._write_fault(script.fault, bool(request.json.get("stream")))
         if request.json.get("stream"):
             return await _StreamedAnswer(self._exchange, self._stream, script).write()
         return await self._write_whole(script)
+
+    async def _write_fault(self, fault: Fault, stream: bool) -> bool:
+        if fault is Fault.RESET:
+            await reset(self._stream)
+            return False
+        if fault is Fault.CLOSE:
+            await self._stream.aclose()
+            return False
+        body = b"<!doctype html><title>Welcome</title>" if fault is Fault.HTML else b"data: {oops\n\n"
+        kind = "text/html" if fault is Fault.HTML else "text/event-stream" if stream else "application/json"
+        await self._stream.send_all(_head(200, {"Content-Type": kind, "Content-Length": str(len(body))}) + body)
+        self._exchange.answered.set()
+        return True
 
     async def _write_whole(self, script: Script) -> bool:
         if script.gate is not None:
             await script.gate.take()
         if script.ending is Ending.SILENCE:
             await trio.sleep_forever()
-        if script.ending in (Ending.RESET, Ending.CLOSE):
+        if script.ending in (Ending.RESET, Ending.CLOSE, Ending.CUT):
             await reset(self._stream)
             return False
         return await self._write_json(200, reply(script, self._exchange.request.json))
@@ -206,10 +221,15 @@ class _StreamedAnswer:
             await reset(self._stream)
         elif ending is Ending.CLOSE:
             await self._stream.aclose()
-        if ending in (Ending.RESET, Ending.CLOSE):
+        elif ending is Ending.CUT:
+            await self._stream.send_all(b"40\r\ndata: ")
+            await self._stream.aclose()
+        if ending in (Ending.RESET, Ending.CLOSE, Ending.CUT):
             return False
         if ending is Ending.DONE:
             await self._send(self._frames.closing())
+        elif ending is Ending.GARBAGE:
+            await self._send(b"data: {oops\n\n")
         elif ending is Ending.ERROR:
             await self._send(self._frames.error())
         return await self._end_body()

@@ -18,6 +18,7 @@ from stream_gateway.upstream.provider import Answer, Valve
 from stream_gateway.upstream.routing.target import Kind, Place
 from stream_gateway.upstream.sink import Silence
 from stream_protocols.events import (
+    COVERED,
     ReasoningDelta,
     Record,
     RefusalDelta,
@@ -148,7 +149,8 @@ class Attempt:
 
     def _hold(self, records: Sequence[Record]) -> None:
         self._held += records
-        self._held_bytes += sum(HELD_OVERHEAD + len(raw or b"") for _, raw in records)
+        # A beginning that some frame will stand for is nothing yet: a vendor's client would see nothing of it.
+        self._held_bytes += sum(HELD_OVERHEAD + len(raw or b"") for _, raw in records if raw != COVERED)
         if self._held_bytes > self._most:
             self._show([])
 
