@@ -29,7 +29,7 @@ from stream_protocols.events import (
     Usage,
 )
 
-CONTENT: Final = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
+CONTENT: Final = frozenset({TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta})
 """What a client has seen cannot be taken back: with the first of these an attempt is bound to its answer."""
 
 MAX_HELD: Final = 262_144
@@ -60,7 +60,7 @@ class Attempt:
     Attributes:
         place: where it is made.
         status: how others see it.
-        scope: cancels it; the deadline is the first token's, then that of the whole answer.
+        scope: cancels it, by itself at its deadline.
         failed: the failure's record, if it has failed.
         finished: whether the answer is whole.
         opened: whether clients have seen its beginning.
@@ -69,6 +69,7 @@ class Attempt:
         settled: set when it has content, or none will come; only where somebody waits for that.
 
     Args:
+        deadline: when it is cancelled, as Trio counts time; whoever makes it may put that off.
         raw: whether the provider's bytes are of the answer's dialect.
         hold: whether its beginning is held back.
         transcript: is told what clients are shown, if that may have to be continued.
@@ -82,6 +83,7 @@ class Attempt:
         place: Place,
         status: AttemptStatus,
         *,
+        deadline: float,
         raw: bool,
         hold: bool,
         silence: Silence | None,
@@ -95,7 +97,7 @@ class Attempt:
         self.silence = silence
         self.place = place
         self.status = status
-        self.scope = trio.CancelScope()
+        self.scope = trio.CancelScope(deadline=deadline)
         self.failed: Record | None = None
         self.finished = False
         self.opened = False
@@ -135,7 +137,7 @@ class Attempt:
         records = self._look(records)
         if self._splice is not None:
             records = self._splice.take(records)
-        content = any(isinstance(event, CONTENT) for event, _ in records)
+        content = any(map(_is_content, records))
         if (content or (self._splice is not None and self._splice.heard)) and not self._content:
             self._content = True
             self._began(self)
@@ -194,6 +196,10 @@ class Attempt:
         self.failed = record if self._raw else (record[0], None)
         self.extend = _ignore
         self.scope.cancel()  # whatever else would come of it, the next attempt does not wait for that
+
+
+def _is_content(record: Record) -> bool:
+    return type(record[0]) in CONTENT
 
 
 def _ignore(records: Sequence[Record]) -> None:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import Final, cast
 
 import structlog
 import trio
@@ -20,6 +20,8 @@ from stream_protocols.errors import InvalidField, StreamProtocolError
 from stream_protocols.events import Record, StreamFailed, Usage
 
 _log = structlog.get_logger()
+
+NOTHING: Final = frozenset[str]()
 
 
 class Generation:
@@ -43,8 +45,8 @@ class Generation:
         self.attempts: list[AttemptStatus] = []
         self._request = request
         self._route = route
-        needs = request.needs() if route.selective else frozenset[str]()
-        if not route.offers(needs):
+        needs = request.needs() if route.selective else NOTHING
+        if needs and not route.offers(needs):
             missing = " and ".join(sorted(needs))
             raise InvalidField(
                 f"No target of model {request.model[:128]!r} is configured for {missing}.", param="model"
@@ -107,18 +109,20 @@ class Generation:
     async def _place(self) -> Place | None:
         """A place at the best target that has one, waiting for it if need be; None when there is none."""
         full: set[Target] = set()
-        until = min(trio.current_time() + self._route.settings.queue_timeout, self._deadline)
-        while (pick := self._route.pick(self._wish, trio.current_time(), full=full)) is not None:
+        now = trio.current_time()
+        until = min(now + self._route.settings.queue_timeout, self._deadline)
+        while (pick := self._route.pick(self._wish, now, full=full)) is not None:
             target = pick.target
             if not pick.queued:
                 target.admission.take()
-            elif not await _queue(target, until):
-                full.add(target)
-                continue
-            now = trio.current_time()
-            if not pick.queued or self._route.admits(target, now):
                 return Place(target, self._kind, now)
-            target.admission.release()  # while we waited it has begun to fail
+            ours = await _queue(target, until)
+            now = trio.current_time()
+            if ours and self._route.admits(target, now):
+                return Place(target, self._kind, now)
+            if ours:  # while we waited it has begun to fail
+                target.admission.release()
+            full.add(target)
         return None
 
     @property
@@ -180,10 +184,12 @@ class Generation:
             splice = Splice(self._transcript.text, self._spent, label(cast(StreamFailed, self._broken[0])))
         elif self._opened:
             splice = Splice("", None, None)
-        attempt = Attempt(
+        first_token = trio.current_time() + (timeouts.first_token or math.inf)
+        return Attempt(
             answer,
             place,
             self._status(place, kind or self._kind),
+            deadline=min(self._deadline, first_token),
             raw=place.target.provider.dialect == self.dialect,
             hold=len(self._route.targets) > 1,
             # Before the first token there is a deadline for that; the transport shall not be less patient.
@@ -192,8 +198,6 @@ class Generation:
             splice=splice,
             began=self._began,
         )
-        attempt.scope.deadline = min(self._deadline, trio.current_time() + (timeouts.first_token or math.inf))
-        return attempt
 
     def _status(self, place: Place, kind: Kind) -> AttemptStatus:
         status = AttemptStatus(place.target.name, kind, time.time())
@@ -221,7 +225,8 @@ class Generation:
 
     def _began(self, attempt: Attempt) -> None:
         """An attempt has content: from here on it is the only one."""
-        attempt.scope.deadline = self._deadline
+        if attempt.scope.deadline < self._deadline:
+            attempt.scope.deadline = self._deadline
         if attempt.silence is not None:
             attempt.silence.set(self._route.timeouts.between_tokens)
         took = attempt.place.first_token(trio.current_time())

@@ -61,7 +61,14 @@ class Rig:
         target.admission.take()
         self.log = Log()
         self.began = 0
-        defaults: dict[str, Any] = {"raw": True, "hold": True, "silence": None, "transcript": None, "splice": None}
+        defaults: dict[str, Any] = {
+            "deadline": float("inf"),
+            "raw": True,
+            "hold": True,
+            "silence": None,
+            "transcript": None,
+            "splice": None,
+        }
         place, status = Place(target, "first", 0), AttemptStatus("p/m", "first", 0)
         self.attempt = Attempt(self.log, place, status, began=self._begin, **{**defaults, **options})
 
