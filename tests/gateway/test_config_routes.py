@@ -1,5 +1,7 @@
 """Routes in the configuration: what can be said, and what each mistake is told."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,6 +71,12 @@ def test_everything_can_be_said() -> None:
     assert (one.concurrency, one.queue, one.priority) == (9, 5, 0)
     assert (other.weight, other.capabilities, other.concurrency, other.priority) == (1.0, None, None, 1)
     assert route_timeouts(config, route) == TimeoutSettings(first_token=30.0, between_tokens=10.0, total=600.0)
+
+
+def test_the_example_in_the_documentation() -> None:
+    text = Path(__file__).parents[2].joinpath("docs/routing.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert len(read(example).routes["smart"].targets) == 3
 
 
 def test_the_defaults_are_modest() -> None:

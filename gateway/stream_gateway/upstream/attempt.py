@@ -186,6 +186,7 @@ class Attempt:
                 self.usage = event
             elif isinstance(event, StreamFinished):
                 self.over = self.finished = True
+                self.extend = _ignore
             elif isinstance(event, StreamFailed):
                 self._fail(record)
                 return records[:index]

@@ -256,7 +256,8 @@ class Generation:
                     self._racing.append(hedge)
                     self._wish.tried.add(target)
                     nursery.start_soon(self._run, hedge)
-        return next((attempt for attempt in self._racing if attempt.shown or attempt.finished), self._racing[-1])
+        attempts, self._racing = self._racing, []
+        return next((attempt for attempt in attempts if attempt.shown or attempt.finished), attempts[-1])
 
     def _too_slow(self, attempt: Attempt) -> StreamFailed:
         timeouts = self._route.timeouts
@@ -301,7 +302,7 @@ class Generation:
             place.fail(failure, usage, retry_after(failure, time.time()), now)
         else:
             status.outcome = "cancelled"
-            place.cancel(usage)
+            place.cancel(usage, now)
         status.duration = round(time.time() - status.started, 4)
 
 

@@ -141,6 +141,16 @@ async def test_only_who_declares_it_goes_on(upstream: OpenAIServer, serve: Serve
     assert [exchange.request.json["model"] for exchange in upstream.exchanges] == ["bad", "can"]
 
 
+async def test_an_answer_that_broke_off_while_it_was_being_thought_of(upstream: OpenAIServer, serve: Serve) -> None:
+    gateway = await continuing(serve, "bad", "good")
+    upstream.scripts |= {"bad": Script(reasoning=("Hm, ",), deltas=(), ending=Ending.CLOSE), "good": going_on()}
+    created = await gateway.create(ROUTE)
+    events = await (await gateway.subscribe(created["id"])).events().rest()
+    assert native_text(events) == WHOLE
+    assert types(events)[1:4] == ["reasoning.delta", "notice", "text.delta"]
+    assert upstream.exchanges[1].request.json["messages"] == upstream.exchanges[0].request.json["messages"]
+
+
 CALL = ToolCall(id="call_1", name="weather", fragments=('{"city":', '"Oslo"', "}"))
 
 

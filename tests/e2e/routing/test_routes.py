@@ -46,6 +46,16 @@ async def test_a_request_goes_where_it_can_be_answered(upstream: OpenAIServer, s
         assert "images" in error["message"]
 
 
+async def test_a_target_of_another_dialect(upstream: OpenAIServer, serve: Serve) -> None:
+    """Its bytes, or none, are no bytes of the stream's dialect: it is encoded for whoever reads it."""
+    gateway = await serve(**routed([target("bad"), {"provider": "demo", "model": "demo-n5", "priority": 1}]))
+    upstream.scripts["bad"] = Script(refusal=BUSY)
+    events = await (await gateway.chat(ROUTE)).events().rest()
+    assert openai_text(events) == openai_text(await (await gateway.chat("demo-n5")).events().rest()) != ""
+    assert events[-1].data == "[DONE]"
+    assert len([event for event in events if '"role"' in event.data]) == 1
+
+
 async def test_the_status_of_a_stream_tells_its_attempts(upstream: OpenAIServer, serve: Serve) -> None:
     gateway = await serve(**routed(in_order("bad", "good")))
     upstream.scripts |= {"bad": Script(refusal=BUSY), "good": Script(gate=(gate := Gate(2)))}

@@ -174,10 +174,12 @@ class Place:
             target.breaker.drop(self._era)
         self._end(usage)
 
-    def cancel(self, usage: Usage | None) -> None:
-        """Nobody wants the answer any more."""
+    def cancel(self, usage: Usage | None, now: float) -> None:
+        """Nobody wants the answer any more; its first token would have taken even longer than until now."""
         if not self._heard:
             self.target.breaker.drop(self._era)
+            if now - self._began > self.target.latency.value(now):
+                self.target.latency.observe(now - self._began, now)
         self.target.cancelled += 1
         self._end(usage)
 
