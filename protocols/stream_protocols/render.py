@@ -39,6 +39,9 @@ class Renderer(Protocol):
     raw: bool
     """Whether its clients are shown the vendor's own bytes."""
 
+    divisible: bool
+    """Whether texts may be merged and divided for its clients; not where they count frames."""
+
     keepalive: bytes
     """What says "still here" between two events and is no event; all its clients must ignore it."""
 
@@ -61,6 +64,7 @@ class _Rendering:
     """What both containers share: which payload stands for a record."""
 
     shared = True
+    divisible = True
 
     def __init__(self, encoder: Encoder, dialect: str | None) -> None:
         self._encode = encoder.encode
@@ -113,15 +117,20 @@ class SequenceRenderer:
 
     Args:
         stream, epoch, dialect: as for `SseRenderer`.
+        skip: how many frames, counted from the stream's first one, the client has seen and is not told again.
     """
 
     media_type = "text/event-stream"
     keepalive = sse.KEEPALIVE
     shared = False
 
-    def __init__(self, stream: str, epoch: str, encoder: SequenceEncoder, dialect: str | None) -> None:
+    def __init__(
+        self, stream: str, epoch: str, encoder: SequenceEncoder, dialect: str | None, *, skip: int = 0
+    ) -> None:
+        self._skip = skip
         self._encoder = encoder
         self.raw = encoder.passthrough == dialect
+        self.divisible = not encoder.counted
         self._prefix = format_cursor(stream, epoch, 0).removesuffix("0").encode()
 
     def render(self, first: int, records: Sequence[Record]) -> bytes:
@@ -129,6 +138,8 @@ class SequenceRenderer:
 
     def chunk(self, chunk: Chunk) -> bytes:
         frames = self._frames(chunk.record)
+        if self._skip:
+            self._skip, frames = max(self._skip - len(frames), 0), frames[self._skip :]
         if not frames:
             return b""
         last = b"id: %b%b\n%b" % (self._prefix, tail(chunk), _named(frames[-1]))
@@ -193,6 +204,7 @@ class SocketRenderer:
 
     media_type = ""
     raw = False
+    divisible = True
     keepalive = b""  # a socket has pings
 
     def __init__(self, stream: str, epoch: str, codec: Codec, packer: Packer, *, shared: bool = True) -> None:

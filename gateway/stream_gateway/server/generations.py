@@ -2,7 +2,6 @@
 
 import secrets
 import time
-from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -12,16 +11,19 @@ from stream_gateway.server.delivery import deliver, deliver_new, resume
 from stream_gateway.server.exchange import Exchange, HeaderList
 from stream_gateway.server.formats import renderer_for
 from stream_gateway.server.keepalive import Keepalive
+from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.stream import Stream
 from stream_gateway.upstream.provider import ProviderFailed, Reply
-from stream_gateway.upstream.routing import Router, Target
 from stream_protocols.chunking.registry import MakeChunker
 from stream_protocols.cursor import parse_cursor
 from stream_protocols.dialects import Dialect, Source
 from stream_protocols.errors import InvalidField
 from stream_protocols.events import StreamCancelled, StreamFailed
 from stream_protocols.request import Lease, Request, check_lease, take_chunking
+
+CONVERSATION: Final = "conversation-id"
+"""The header that names a conversation, for clients that cannot add a field to the body."""
 
 PLAIN_LEASE: Final = 0.0
 """A client that did not ask for more cannot come back: when it leaves, nobody reads, and nobody shall pay."""
@@ -30,10 +32,10 @@ PLAIN_LEASE: Final = 0.0
 class GenerationRoutes:
     """Handlers for the paths of one dialect."""
 
-    def __init__(self, dialect: Dialect, registry: Registry, router: Router, keepalive: Keepalive) -> None:
+    def __init__(self, dialect: Dialect, registry: Registry, generations: Generations, keepalive: Keepalive) -> None:
         self._dialect = dialect
         self._registry = registry
-        self._router = router
+        self._generations = generations
         self._keepalive = keepalive
 
     async def create(self, exchange: Exchange, model: str | None = None, stream: bool | None = None) -> None:
@@ -45,18 +47,15 @@ class GenerationRoutes:
         body, field = take_chunking(await exchange.read_body())
         request = self._dialect.parse_request(body, model=model, stream=stream)
         chunking = chosen(exchange, self._registry.chunkers, field)
-        shown = [(name, exchange.headers[name]) for name in self._dialect.forwarded if name in exchange.headers]
-        if shown:
-            request = msgspec.structs.replace(request, headers=tuple(shown))
+        request = with_headers(request, exchange, self._dialect)
         cursor = exchange.headers.get("last-event-id")
         if cursor is not None:
             await self._resume(exchange, request, cursor, chunking)
             return
-        target = self._router.find(request.model)
         if request.stream:
-            await self._stream(exchange, request, target, chunking)
+            await self._stream(exchange, request, chunking)
         else:
-            await self._complete(exchange, request, target)
+            await self._complete(exchange, request)
 
     async def _resume(self, exchange: Exchange, request: Request, cursor: str, chunking: MakeChunker | None) -> None:
         stream = self._registry.get(parse_cursor(cursor).stream)
@@ -64,42 +63,54 @@ class GenerationRoutes:
         renderer = renderer_for(stream, self._dialect.name, request=request, after=start.after, offset=start.offset)
         await deliver(exchange, stream, renderer, start, self._keepalive, chunking)
 
-    async def _stream(self, exchange: Exchange, request: Request, target: Target, chunking: MakeChunker | None) -> None:
+    async def _stream(self, exchange: Exchange, request: Request, chunking: MakeChunker | None) -> None:
         lease = request.lease if request.lease is not None else _lease_header(exchange)
-        provider = target.provider
-        stream = self._registry.create(request.model, dialect=provider.dialect, lease=lease)
+        stream, produce = self._generations.create(
+            request,
+            lease=lease,
+            conversation=exchange.headers.get(CONVERSATION),
+            echo=self._dialect.echo(request),
+        )
         stream.chunking = chunking or stream.chunking
-        renderer = renderer_for(stream, self._dialect.name, request=request)
-        generate = partial(provider.stream, request, target.model)
-        produce = partial(self._registry.start, stream, generate)
-        if not await deliver_new(exchange, stream, renderer, self._keepalive, produce):
-            await self._respond_failure(exchange, stream.terminal, stream)
+        produce()
+        with stream.held():
+            renderer = renderer_for(stream, self._dialect.name, request=request)
+            if not await deliver_new(exchange, stream, renderer, self._keepalive):
+                await respond_failure(exchange, self._dialect, stream.terminal, stream)
 
-    async def _complete(self, exchange: Exchange, request: Request, target: Target) -> None:
+    async def _complete(self, exchange: Exchange, request: Request) -> None:
         try:
-            reply = await target.provider.complete(request, target.model)
+            reply = await self._generations.complete(request, conversation=exchange.headers.get(CONVERSATION))
         except ProviderFailed as error:
-            await self._respond_failure(exchange, error.failure)
+            await respond_failure(exchange, self._dialect, error.failure)
             return
         await exchange.respond_json(200, self._body(reply, request))
 
     def _body(self, reply: Reply, request: Request) -> bytes:
         if reply.body is not None:
             return reply.body
-        source = Source(secrets.token_urlsafe(12), request.model, int(time.time()))
+        echo = self._dialect.echo(request)
+        source = Source(secrets.token_urlsafe(12), request.model, int(time.time()), echo)
         return self._dialect.encode_reply(source, reply.events)
 
-    async def _respond_failure(self, exchange: Exchange, failure: Any, stream: Stream | None = None) -> None:
-        """Answer with the HTTP status of a generation that failed before it began."""
-        headers: HeaderList = [] if stream is None else [("Stream-Id", stream.id)]
-        status = 499
-        if isinstance(failure, StreamFailed):
-            status = failure.status
-            if failure.retry_after is not None:
-                headers.append(("Retry-After", failure.retry_after))
-        elif isinstance(failure, StreamCancelled):
-            status = 409 if failure.reason == "client" else 503
-        await exchange.respond_json(status, self._dialect.encode_error(failure), headers)
+
+async def respond_failure(exchange: Exchange, dialect: Dialect, failure: Any, stream: Stream | None = None) -> None:
+    """Answer with the HTTP status of a generation that failed before it began."""
+    headers: HeaderList = [] if stream is None else [("Stream-Id", stream.id)]
+    status = 499
+    if isinstance(failure, StreamFailed):
+        status = failure.status
+        if failure.retry_after is not None:
+            headers.append(("Retry-After", failure.retry_after))
+    elif isinstance(failure, StreamCancelled):
+        status = 409 if failure.reason == "client" else 503
+    await exchange.respond_json(status, dialect.encode_error(failure), headers)
+
+
+def with_headers(request: Request, exchange: Exchange, dialect: Dialect) -> Request:
+    """A request with those of the client's headers that a provider of its dialect should see."""
+    shown = tuple((name, exchange.headers[name]) for name in dialect.forwarded if name in exchange.headers)
+    return msgspec.structs.replace(request, headers=shown) if shown else request
 
 
 def _lease_header(exchange: Exchange) -> Lease:

@@ -1,6 +1,5 @@
 """`/v1/streams`: streams as resources, created here or by any other endpoint."""
 
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -9,10 +8,11 @@ from stream_gateway.server.choice import chosen
 from stream_gateway.server.delivery import deliver, resume
 from stream_gateway.server.exchange import Exchange
 from stream_gateway.server.formats import NDJSON, SSE, check_dialect, renderer_for
+from stream_gateway.server.generations import CONVERSATION
 from stream_gateway.server.keepalive import Keepalive
+from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.stream import Stream
-from stream_gateway.upstream.routing import Router
 from stream_protocols.dialects import native
 from stream_protocols.dialects.openai_chat import parse_request
 from stream_protocols.errors import NotAcceptable
@@ -23,9 +23,9 @@ from stream_protocols.request import take_chunking
 class StreamRoutes:
     """Handlers for `/v1/streams` and what is below it."""
 
-    def __init__(self, registry: Registry, router: Router, keepalive: Keepalive) -> None:
+    def __init__(self, registry: Registry, generations: Generations, keepalive: Keepalive) -> None:
         self._registry = registry
-        self._router = router
+        self._generations = generations
         self._keepalive = keepalive
 
     async def create(self, exchange: Exchange) -> None:
@@ -33,11 +33,11 @@ class StreamRoutes:
         body, field = take_chunking(await exchange.read_body())
         request = parse_request(body, native=True)
         chunking = chosen(exchange, self._registry.chunkers, field)
-        target = self._router.find(request.model)
-        stream = self._registry.create(request.model, dialect=target.provider.dialect, lease=request.lease)
+        conversation = exchange.headers.get(CONVERSATION)
+        stream, produce = self._generations.create(request, lease=request.lease, conversation=conversation)
         stream.chunking = chunking or stream.chunking
         first = stream.cursor()
-        self._registry.start(stream, partial(target.provider.stream, request, target.model))
+        produce()
         stream.start_lease()
         created = {"id": stream.id, "cursor": first, "status": stream.state, "links": links(stream)}
         await exchange.respond_json(201, created, [("Location", links(stream)["self"]), ("Stream-Id", stream.id)])
@@ -89,6 +89,7 @@ def status(stream: Stream) -> dict[str, Any]:
         "subscribers": stream.subscribers,
         "paused": stream.paused,
         "lease": stream.lease,
+        "attempts": [msgspec.to_builtins(attempt) for attempt in stream.attempts],
         "end": None if stream.terminal is None else msgspec.to_builtins(stream.terminal),
         "links": links(stream),
     }

@@ -58,7 +58,7 @@ class Follower(abc.ABC):
         stream: what to follow.
         after: number of the last record the client has seen whole.
         offset: characters of the next record it has seen as well.
-        chunker: decides what leaves as one chunk; None: events leave as they are.
+        chunker: decides what leaves as one chunk, where the renderer lets it; None: events leave as they are.
 
     Attributes:
         position: number of the last record handed to the outlet.
@@ -99,7 +99,7 @@ class Follower(abc.ABC):
         self.last_write = trio.current_time()
         self.broken: Exception | None = None
         self._offset = offset
-        self._chunking = None if chunker is None else Chunking(chunker)
+        self._chunking = None if chunker is None or not renderer.divisible else Chunking(chunker)
 
     @abc.abstractmethod
     def wake(self) -> None:

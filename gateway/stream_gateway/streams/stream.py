@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from math import inf
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -17,6 +18,9 @@ from stream_gateway.streams.follower import Follower
 from stream_gateway.streams.log import Log
 from stream_gateway.streams.reminders import Reminder
 from stream_gateway.streams.room import Room
+from stream_gateway.upstream.attempt import AttemptStatus
+from stream_gateway.upstream.provider import Valve
+from stream_gateway.upstream.sink import Silence
 from stream_protocols.chunking.registry import MakeChunker
 from stream_protocols.cursor import format_cursor
 from stream_protocols.dialects import Source
@@ -41,16 +45,6 @@ FANOUT_SLICE: Final = 64
 """Writes in one run; a longer fan-out goes on after everybody else had a turn."""
 
 
-class Valve(Protocol):
-    """How a producer stops and restarts what feeds it."""
-
-    def pause(self) -> None:
-        """Read no more from the provider, so that it feels the backpressure."""
-
-    def resume(self) -> None:
-        """Read again."""
-
-
 class Stream:
     """One generation (see the module). Made by `Registry.create`, filled by its producer.
 
@@ -63,8 +57,13 @@ class Stream:
         ended: set once the log is sealed.
         chunking: makes the chunkers of clients that ask for none of their own.
         key, asked: the idempotency key it was created with, if any, and a digest of the request.
+        alias: what the provider calls the answer, once it has said so.
         scope: cancels the producer; its deadline is the lease.
+        attempts: what was tried at which target, for those who ask how the stream is.
+        valve, silence: see `Answer`, which a stream is.
     """
+
+    silence: Silence | None = None
 
     def __init__(
         self,
@@ -88,6 +87,8 @@ class Stream:
         self.chunking: MakeChunker = registry.chunkers.of_route(source.model)
         self.key: str | None = None
         self.asked = b""
+        self.alias: str | None = None
+        self.attempts: Sequence[AttemptStatus] = ()
         self.valve: Valve | None = None
         self.renderers: dict[object, Renderer] = {}
         self._registry = registry
@@ -107,6 +108,11 @@ class Stream:
     def subscribers(self) -> int:
         """How many subscriptions are attached."""
         return len(self.followers)
+
+    @property
+    def over(self) -> bool:
+        """Whether it has its terminal record."""
+        return self.log.sealed
 
     def cursor(self) -> str:
         """The position after the newest record."""
@@ -193,6 +199,12 @@ class Stream:
         if not self.log.sealed:
             self.extend([(event or StreamCancelled(self._cancel_reason), None)])
 
+    def known_as(self, alias: str) -> None:
+        """The provider calls this answer so: the stream can be found by that name, too. Only the first name counts."""
+        if self.alias is None and not self.log.sealed:
+            self.alias = alias
+            self._registry.named(self, alias)
+
     def fail(self, code: str, message: str, status: int = 500) -> None:
         """End the stream with a failure of our own, unless it has ended."""
         self.conclude(StreamFailed(code, message, status))
@@ -203,7 +215,7 @@ class Stream:
         """Count a subscription in; while there is one the lease does not run."""
         self.followers[subscription] = None
         self._registry.subscriptions += 1
-        self.scope.deadline = float("inf")
+        self._stop_lease()
         self.moved()
 
     def detach(self, subscription: Follower) -> None:
@@ -219,7 +231,7 @@ class Stream:
     def held(self) -> Iterator[None]:
         """Somebody waits for the stream without a cursor on it yet: the lease does not run."""
         self._holds += 1
-        self.scope.deadline = float("inf")
+        self._stop_lease()
         try:
             yield
         finally:
@@ -238,6 +250,10 @@ class Stream:
     def remind(self, due: float, callback: Callable[[], float]) -> Reminder:
         """Call back at `due` (see `Reminders`)."""
         return self._registry.reminders.remind(due, callback)
+
+    def _stop_lease(self) -> None:
+        if self.scope.deadline != inf:  # to set it costs more than to look
+            self.scope.deadline = inf
 
     def follows(self, subscription: Follower) -> None:
         """The subscription has caught up: write new records through to it."""

@@ -1,20 +1,20 @@
 """A vendor's endpoint: any that speaks one of the dialects."""
 
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 import httpx
 import structlog
 
 from stream_gateway.config import ProviderSettings
-from stream_gateway.streams.stream import Stream
 from stream_gateway.upstream.keys import read_key
-from stream_gateway.upstream.provider import ProviderFailed, Reply
+from stream_gateway.upstream.provider import Answer, ProviderFailed, Reply
 from stream_gateway.upstream.pump import Pump
-from stream_gateway.upstream.sink import EXTENSION, Headers, Valve
-from stream_gateway.upstream.transport import PooledTransport
-from stream_protocols.dialects import Dialect
+from stream_gateway.upstream.sink import EXTENSION, SILENCE, Headers, Valve
+from stream_gateway.upstream.transport import Exchange, PooledTransport
+from stream_protocols.dialects import Dialect, Naming
 from stream_protocols.dialects.registry import DIALECTS, upstream_body
-from stream_protocols.events import COVERED, Record, StreamFailed, StreamStarted
+from stream_protocols.events import COVERED, Record, StreamFailed, StreamStarted, last_usage
 from stream_protocols.request import Request
 
 _log = structlog.get_logger()
@@ -41,14 +41,18 @@ class VendorProvider:
         self._base = settings.base_url.rstrip("/")
         self._known: dict[tuple[str, bool], httpx.URL] = {}
         self._key = read_key(name, settings)
-        self._headers = {
+        headers = {
             "Host": httpx.URL(self._base).netloc.decode("ascii"),
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
             "User-Agent": "stream-gateway",
+            **self._dialect.headers,
         }
         if self._key:
-            self._headers |= self._dialect.credentials(self._key)
+            headers |= self._dialect.credentials(self._key)
+        # Made once: httpx takes longer over headers than over everything else in a request.
+        self._headers = httpx.Headers({**headers, "Accept": "application/json"})
+        self._stream_headers = httpx.Headers({**headers, "Accept": "text/event-stream"})
         self.transport = PooledTransport(
             pump,
             max_connections=settings.max_connections,
@@ -57,51 +61,77 @@ class VendorProvider:
             max_reply_bytes=settings.max_reply_bytes,
         )
 
-    async def stream(self, request: Request, model: str, stream: Stream) -> None:
-        """Append the answer to a stream as it comes (see `Provider`)."""
-        sink = _StreamSink(stream, request.choices, self._dialect, self._key)
-        stream.valve = sink
+    def stream(self, request: Request, model: str, answer: Answer) -> Coroutine[Any, Any, None]:
+        """Append the answer's records as they come (see `Provider`)."""
+        sink = _StreamSink(answer, request.choices, self._dialect, self._key)
+        answer.valve = sink
+        return self._finish(answer, sink, self._send(request, model, sink))
+
+    async def _finish(self, answer: Answer, sink: "_StreamSink", sent: Exchange) -> None:
         try:
-            response = await self._send(request, model, sink)
+            response = await self._received(sent)
         except ProviderFailed as error:
-            stream.conclude(error.failure)
+            answer.extend([(error.failure, None)])
             return
-        if stream.log.sealed or sink.accepted:
+        if answer.over or sink.accepted:
             return
         failure = self._failure(response)
         if failure is not None:
-            stream.conclude(failure)
+            answer.extend([(failure, None)])
             return
         # Asked for a stream, it sent a whole reply.
-        stream.extend([sink.started(), *self._dialect.decode_reply(response.content)])
+        answer.extend([sink.started(), *self._dialect.decode_reply(response.read())])
 
     async def complete(self, request: Request, model: str) -> Reply:
         """The whole answer; to a client of the same dialect in the endpoint's own bytes (see `Provider`)."""
-        response = await self._send(request, model, None)
+        response = await self._received(self._send(request, model, None))
         failure = self._failure(response)
         if failure is not None:
             raise ProviderFailed(failure)
+        body = response.read()
         if request.dialect == self.dialect:
-            return Reply(body=response.content)
-        events = tuple(event for event, _ in self._dialect.decode_reply(response.content))
+            outcome = self._dialect.inspect_reply(body)
+            if isinstance(outcome, StreamFailed):
+                raise ProviderFailed(outcome)
+            return Reply(body=body, usage=outcome)
+        events = tuple(event for event, _ in self._dialect.decode_reply(body))
         if events and isinstance(events[-1], StreamFailed):
             raise ProviderFailed(events[-1])
-        return Reply(events=events)
+        return Reply(events=events, usage=last_usage(events))
 
-    async def _send(self, asked: Request, model: str, sink: "_StreamSink | None") -> httpx.Response:
+    async def ask(self, request: Request, path: str, body: bytes) -> bytes:
+        """The endpoint's own answer to a request of its dialect that is no generation.
+
+        Args:
+            path: below the base URL.
+            body: for the endpoint; of `request` only the headers are used.
+
+        Raises:
+            ProviderFailed: there is none.
+        """
+        response = await self._received(self._post(httpx.URL(self._base + path), request, body, None))
+        failure = self._failure(response)
+        if failure is not None:
+            raise ProviderFailed(failure)
+        return response.read()
+
+    def _send(self, asked: Request, model: str, sink: "_StreamSink | None") -> Exchange:
         stream = sink is not None
-        headers = {**self._headers, "Accept": "text/event-stream" if stream else "application/json"}
-        if asked.dialect == self.dialect:
-            headers |= asked.headers
-        request = httpx.Request(
-            "POST",
-            self._url(model, stream),
-            headers=headers,
-            content=upstream_body(asked, self._dialect, model=model, stream=stream),
-            extensions={EXTENSION: sink} if stream else {},
-        )
+        body = upstream_body(asked, self._dialect, model=model, stream=stream)
+        return self._post(self._url(model, stream), asked, body, sink)
+
+    def _post(self, url: httpx.URL, asked: Request, body: bytes, sink: "_StreamSink | None") -> Exchange:
+        headers = httpx.Headers(self._headers if sink is None else self._stream_headers)
+        headers["Content-Length"] = str(len(body))
+        if asked.headers and asked.dialect == self.dialect:
+            headers.update(asked.headers)
+        extensions = {} if sink is None else {EXTENSION: sink, SILENCE: sink.answer.silence}
+        request = httpx.Request("POST", url, headers=headers, stream=httpx.ByteStream(body), extensions=extensions)
+        return self.transport.handle_async_request(request)
+
+    async def _received(self, sent: Exchange) -> httpx.Response:
         try:
-            return await self.transport.handle_async_request(request)
+            return await sent
         except httpx.TimeoutException as error:
             raise ProviderFailed(self._unreachable("upstream_timeout", error, 504)) from None
         except httpx.TransportError as error:
@@ -127,7 +157,7 @@ class VendorProvider:
         if status == 200:
             return None
         _log.warning("upstream_refused", provider=self._name, status=status)
-        content = response.content
+        content = response.read()
         if self._key:
             content = content.replace(self._key.encode(), REDACTED)
         # What is no error to HTTP is one to us: a redirect or an empty success has no answer in it.
@@ -136,20 +166,21 @@ class VendorProvider:
 
 
 class _StreamSink:
-    """Decodes one streamed answer into a stream; also the stream's valve."""
+    """Decodes one streamed answer; also the answer's valve."""
 
-    def __init__(self, stream: Stream, choices: int, dialect: Dialect, key: str | None) -> None:
+    def __init__(self, answer: Answer, choices: int, dialect: Dialect, key: str | None) -> None:
         self.accepted = False
+        self.answer = answer
         self._key = key.encode() if key else None
-        self._stream = stream
         self._choices = choices
         self._decoder = dialect.decoder()
+        self._naming = self._decoder if isinstance(self._decoder, Naming) else None
         self._records: list[Record] = []
         self._valve: Valve | None = None
 
     def started(self) -> Record:
         """The gateway's word for the beginning; a vendor's client gets the vendor's own instead."""
-        source = self._stream.source
+        source = self.answer.source
         return StreamStarted(source.model, source.created, self._choices), COVERED
 
     def begin(self, status: int, headers: Headers, valve: Valve) -> bool:
@@ -170,9 +201,12 @@ class _StreamSink:
 
     def flush(self) -> None:
         """Append what was decoded: one read, one append."""
+        if self._naming is not None and self._naming.answer_id is not None:
+            self.answer.known_as(self._naming.answer_id)
+            self._naming = None
         records, self._records = self._records, []
-        self._stream.extend(records)
-        if self._stream.log.sealed and self._valve is not None:
+        self.answer.extend(records)
+        if self.answer.over and self._valve is not None:
             self._valve.expect_end()
 
     def end(self) -> None:

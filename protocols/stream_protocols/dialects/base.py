@@ -2,21 +2,25 @@
 
 import abc
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
-from stream_protocols.conversation import Conversation
-from stream_protocols.events import Event, Record, StreamCancelled, StreamFailed
+from stream_protocols.conversation import Conversation, Image, Message, Text, Untranslatable
+from stream_protocols.events import Event, Record, StreamCancelled, StreamFailed, Usage, last_usage
 from stream_protocols.request import Request
 
 
 class Source(msgspec.Struct, frozen=True):
-    """What an encoder must know about the stream it speaks for: ids, the model's public name, Unix seconds."""
+    """What an encoder must know about the stream it speaks for: ids, the model's public name, Unix seconds.
+
+    `echo`: what the request had its answers repeat (see `Dialect.echo`).
+    """
 
     stream: str
     model: str
     created: int
+    echo: bytes = b""
 
 
 class Decoder(Protocol):
@@ -31,6 +35,13 @@ class Decoder(Protocol):
 
     def close(self) -> list[Record]:
         """The body has ended; if the stream had not, say so."""
+
+
+@runtime_checkable
+class Naming(Protocol):
+    """What a decoder may be as well: one that learns the provider's own id of the answer, None until it has."""
+
+    answer_id: str | None
 
 
 class Encoder(Protocol):
@@ -62,6 +73,9 @@ class SequenceEncoder(abc.ABC):
     passthrough: ClassVar[str]
     """The dialect whose own frames its clients want untouched."""
 
+    counted: ClassVar[bool] = False
+    """Its clients come back with the number of a frame, so that every client must get the same ones."""
+
     @abc.abstractmethod
     def encode(self, event: Event) -> Sequence[Frame]:
         """The frames that an event becomes, possibly none."""
@@ -77,6 +91,8 @@ class Dialect(abc.ABC):
     name: ClassVar[str]
     forwarded: ClassVar[tuple[str, ...]] = ()
     """Headers of a client's that a provider of the same dialect should see, in lower case."""
+    headers: ClassVar[Mapping[str, str]] = {}
+    """Headers that every request to a provider carries, in lower case; a forwarded one of the same name replaces it."""
 
     # ---- requests
 
@@ -114,6 +130,44 @@ class Dialect(abc.ABC):
     def patch(self, request: Request, *, model: str, stream: bool) -> bytes:
         """The client's own body for a provider of this dialect: order and unknown fields as they came."""
 
+    def echo(self, request: Request) -> bytes:
+        """The settings of a request that its answers repeat, for `Source`; few bytes, since they are kept as long."""
+        return b""
+
+    def needs(self, request: Request) -> frozenset[str]:
+        """What a model must be able to do to answer: `tools`, `images`, `reasoning`.
+
+        Of a request that only its own vendor understands, nothing is known.
+        """
+        try:
+            asked = self.read(request)
+        except Untranslatable:
+            return frozenset()
+        parts = [part for message in asked.messages for part in message.parts]
+        found = {
+            "tools": bool(asked.tools),
+            "images": any(isinstance(part, Image) for part in parts),
+            "reasoning": bool(asked.effort or asked.reasoning_tokens),
+        }
+        return frozenset(name for name, needed in found.items() if needed)
+
+    def continued(self, request: Request, text: str) -> Request:
+        """The request for the rest of an answer that began with `text`, given back as the assistant's words.
+
+        Raises:
+            Untranslatable: it asks for what cannot be put in neutral words.
+        """
+        if not text:
+            return request
+        asked = self.read(request)
+        *before, last = asked.messages
+        if last.role != "assistant":
+            before, last = [*before, last], Message("assistant", ())
+        whole = Message("assistant", (*last.parts, Text(text)))
+        asked = msgspec.structs.replace(asked, messages=(*before, whole))
+        body = self.write(asked, model=request.model, stream=request.stream)
+        return msgspec.structs.replace(request, body=body)
+
     # ---- reaching a provider
 
     @abc.abstractmethod
@@ -133,6 +187,12 @@ class Dialect(abc.ABC):
     @abc.abstractmethod
     def decode_reply(self, body: bytes) -> list[Record]:
         """A whole answer as the records of a stream; never raises (see `Decoder`)."""
+
+    def inspect_reply(self, body: bytes) -> StreamFailed | Usage | None:
+        """What is wrong with a whole answer that is to be handed on as it is, or, when nothing is, its usage."""
+        events = [event for event, _ in self.decode_reply(body)]
+        last = events[-1] if events else None
+        return last if isinstance(last, StreamFailed) else last_usage(events)
 
     @abc.abstractmethod
     def decode_error(self, body: bytes, status: int, retry_after: str | None = None) -> StreamFailed:
