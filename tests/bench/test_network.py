@@ -95,20 +95,20 @@ def test_down_and_up_again(ends: Ends) -> None:
 def test_a_queue_that_is_full_drops() -> None:
     source, feed = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     sink, drain = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    for sock in (source, feed, sink, drain):
-        sock.setblocking(False)
-    direction = Direction(source.fileno(), sink.fileno(), 1)
-    conditions = Conditions(bandwidth=1000.0, queue=250, delay=1.0)
-    for number in range(5):
-        feed.send(bytes([number]) * 100)
-    direction.take(conditions)
-    assert direction.move(conditions, 10.0) == pytest.approx(10.1, abs=0.01)
-    assert direction.move(conditions, 10.11) == pytest.approx(11.1, abs=0.02)
-    direction.move(conditions, 13.0)
-    arrived = [drain.recv(200)[0] for _ in range(2)]
-    assert arrived == [0, 1]
-    with pytest.raises(BlockingIOError):
-        drain.recv(200)
+    with source, feed, sink, drain:
+        for sock in (source, feed, sink, drain):
+            sock.setblocking(False)
+        direction = Direction(source.fileno(), sink.fileno(), 1)
+        conditions = Conditions(bandwidth=1000.0, queue=250, delay=1.0)
+        for number in range(5):
+            feed.send(bytes([number]) * 100)
+        direction.take(conditions)
+        assert direction.move(conditions, 10.0) == pytest.approx(10.1, abs=0.01)
+        assert direction.move(conditions, 10.11) == pytest.approx(11.1, abs=0.02)
+        direction.move(conditions, 13.0)
+        assert [drain.recv(200)[0] for _ in range(2)] == [0, 1]
+        with pytest.raises(BlockingIOError):
+            drain.recv(200)
 
 
 @emulated
