@@ -11,11 +11,13 @@ from stream_gateway.guard.proxies import TrustedProxies
 from stream_gateway.server.certificates import Certificates
 from stream_gateway.server.compression import Compression, load_codecs
 from stream_gateway.server.exchange import Exchange
+from stream_gateway.server.gemini import GeminiRoutes
 from stream_gateway.server.generations import GenerationRoutes
 from stream_gateway.server.http1 import Handler
 from stream_gateway.server.keepalive import Keepalive
 from stream_gateway.server.listener import Listener, bind
 from stream_gateway.server.models import ModelRoutes
+from stream_gateway.server.passing import PassingRoutes
 from stream_gateway.server.routes import Routes
 from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.streams import StreamRoutes
@@ -84,6 +86,8 @@ class Gateway:
                 name: GenerationRoutes(dialect, self._registry, router, self._keepalive)
                 for name, dialect in DIALECTS.items()
             },
+            GeminiRoutes(self._registry, router, self._keepalive),
+            PassingRoutes(router),
             ModelRoutes(router),
             StreamRoutes(self._registry, router, self._keepalive),
             self._sockets,

@@ -67,11 +67,16 @@ class ChoiceFinished(Event, frozen=True, tag="choice.finished"):
 
 
 class Usage(Event, frozen=True, tag="usage", gc=True):
-    """Tokens so far, cumulative: the last one counts. `details` keeps the vendor's own breakdown."""
+    """Tokens so far, cumulative: the last one counts. `running`: another one is to come, with the answer's end.
+
+    `details` keeps the vendor's own breakdown; `{"input": {"cached_tokens", "cache_write_tokens"}, "output":
+    {"reasoning_tokens"}}` are parts of the two numbers, and are understood by every dialect that has words for them.
+    """
 
     input_tokens: int
     output_tokens: int
     details: dict[str, Any] | None = None
+    running: bool = False
 
 
 class Notice(Event, frozen=True, tag="notice", gc=True):

@@ -78,6 +78,10 @@ class Script:
     reasoning: tuple[str, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
     interleave: bool = False
+    declines: bool = False
+    """The deltas are not an answer but a refusal."""
+    reason: str | None = None
+    """Why the answer ends, in chat's words; None for the natural reason."""
     packed: bool = False
     """All choices in one chunk, as some vendors send them, instead of a chunk for each."""
     logprobs: bool = False
@@ -96,7 +100,7 @@ class Script:
 
     @property
     def finish_reason(self) -> str:
-        return "tool_calls" if self.tool_calls else "stop"
+        return self.reason or ("tool_calls" if self.tool_calls else "stop")
 
     def usage(self) -> dict[str, Any]:
         completion = len(self.deltas) + len(self.reasoning)

@@ -9,7 +9,7 @@ import msgspec
 
 from stream_gateway.server.delivery import deliver, deliver_new, resume
 from stream_gateway.server.exchange import Exchange, HeaderList
-from stream_gateway.server.formats import renderer_for
+from stream_gateway.server.formats import SSE, renderer_for
 from stream_gateway.server.keepalive import Keepalive
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.stream import Stream
@@ -41,9 +41,7 @@ class GenerationRoutes:
             model, stream: where the vendor has them in its paths.
         """
         request = self._dialect.parse_request(await exchange.read_body(), model=model, stream=stream)
-        shown = [(name, exchange.headers[name]) for name in self._dialect.forwarded if name in exchange.headers]
-        if shown:
-            request = msgspec.structs.replace(request, headers=tuple(shown))
+        request = with_headers(request, exchange, self._dialect)
         cursor = exchange.headers.get("last-event-id")
         if cursor is not None:
             await self._resume(exchange, request, cursor)
@@ -64,17 +62,21 @@ class GenerationRoutes:
         lease = request.lease if request.lease is not None else _lease_header(exchange)
         provider = target.provider
         stream = self._registry.create(request.model, dialect=provider.dialect, lease=lease)
-        renderer = renderer_for(stream, self._dialect.name, request=request)
+        renderer = renderer_for(stream, self._dialect.name, self._container(exchange, request), request=request)
         generate = partial(provider.stream, request, target.model)
         produce = partial(self._registry.start, stream, generate)
         if not await deliver_new(exchange, stream, renderer, self._keepalive, produce):
-            await self._respond_failure(exchange, stream.terminal, stream)
+            await respond_failure(exchange, self._dialect, stream.terminal, stream)
+
+    def _container(self, exchange: Exchange, request: Request) -> str:
+        """What the frames of a new stream are put in (see `renderer_for`)."""
+        return SSE
 
     async def _complete(self, exchange: Exchange, request: Request, target: Target) -> None:
         try:
             reply = await target.provider.complete(request, target.model)
         except ProviderFailed as error:
-            await self._respond_failure(exchange, error.failure)
+            await respond_failure(exchange, self._dialect, error.failure)
             return
         await exchange.respond_json(200, self._body(reply, request))
 
@@ -84,17 +86,24 @@ class GenerationRoutes:
         source = Source(secrets.token_urlsafe(12), request.model, int(time.time()))
         return self._dialect.encode_reply(source, reply.events)
 
-    async def _respond_failure(self, exchange: Exchange, failure: Any, stream: Stream | None = None) -> None:
-        """Answer with the HTTP status of a generation that failed before it began."""
-        headers: HeaderList = [] if stream is None else [("Stream-Id", stream.id)]
-        status = 499
-        if isinstance(failure, StreamFailed):
-            status = failure.status
-            if failure.retry_after is not None:
-                headers.append(("Retry-After", failure.retry_after))
-        elif isinstance(failure, StreamCancelled):
-            status = 409 if failure.reason == "client" else 503
-        await exchange.respond_json(status, self._dialect.encode_error(failure), headers)
+
+async def respond_failure(exchange: Exchange, dialect: Dialect, failure: Any, stream: Stream | None = None) -> None:
+    """Answer with the HTTP status of a generation that failed before it began."""
+    headers: HeaderList = [] if stream is None else [("Stream-Id", stream.id)]
+    status = 499
+    if isinstance(failure, StreamFailed):
+        status = failure.status
+        if failure.retry_after is not None:
+            headers.append(("Retry-After", failure.retry_after))
+    elif isinstance(failure, StreamCancelled):
+        status = 409 if failure.reason == "client" else 503
+    await exchange.respond_json(status, dialect.encode_error(failure), headers)
+
+
+def with_headers(request: Request, exchange: Exchange, dialect: Dialect) -> Request:
+    """A request with those of the client's headers that a provider of its dialect should see."""
+    shown = tuple((name, exchange.headers[name]) for name in dialect.forwarded if name in exchange.headers)
+    return msgspec.structs.replace(request, headers=shown) if shown else request
 
 
 def _lease_header(exchange: Exchange) -> Lease:

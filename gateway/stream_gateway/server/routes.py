@@ -9,8 +9,10 @@ import structlog
 from stream_gateway.guard.origins import EXPOSED, MAX_AGE, OriginPolicy
 from stream_gateway.server import dictionaries
 from stream_gateway.server.exchange import Exchange, HeaderList
+from stream_gateway.server.gemini import GeminiRoutes
 from stream_gateway.server.generations import GenerationRoutes
 from stream_gateway.server.models import ModelRoutes
+from stream_gateway.server.passing import PATHS, PassingRoutes
 from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.streams import StreamRoutes
 from stream_protocols.dialects import Dialect
@@ -49,6 +51,8 @@ class Routes:
     def __init__(
         self,
         generations: Mapping[str, GenerationRoutes],
+        gemini: GeminiRoutes,
+        passing: PassingRoutes,
         models: ModelRoutes,
         streams: StreamRoutes,
         sockets: SocketService,
@@ -58,6 +62,8 @@ class Routes:
         stream = "/v1/streams/([^/]+)"
         self._table = [
             _Row("/v1/chat/completions", {"POST": generations["openai_chat"].create}, "openai_chat"),
+            _Row("/v1(?:beta|alpha)?/models/(.+):([A-Za-z]+)", {"POST": gemini.call}, "gemini"),
+            *(_Row(path, {"POST": passing.call}, "openai_chat") for path in PATHS),
             _Row("/v1/models", {"GET": models.list}),
             _Row("/v1/connect", {"GET": sockets.connect}),
             _Row("/v1/streams", {"POST": streams.create}),

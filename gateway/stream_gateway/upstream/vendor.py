@@ -1,5 +1,6 @@
 """A vendor's endpoint: any that speaks one of the dialects."""
 
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import httpx
@@ -8,7 +9,7 @@ import structlog
 from stream_gateway.config import ProviderSettings
 from stream_gateway.streams.stream import Stream
 from stream_gateway.upstream.keys import read_key
-from stream_gateway.upstream.provider import ProviderFailed, Reply
+from stream_gateway.upstream.provider import RawReply, ProviderFailed, Reply
 from stream_gateway.upstream.pump import Pump
 from stream_gateway.upstream.sink import EXTENSION, Headers, Valve
 from stream_gateway.upstream.transport import PooledTransport
@@ -46,6 +47,7 @@ class VendorProvider:
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
             "User-Agent": "stream-gateway",
+            **self._dialect.headers,
         }
         if self._key:
             self._headers |= self._dialect.credentials(self._key)
@@ -88,18 +90,35 @@ class VendorProvider:
             raise ProviderFailed(events[-1])
         return Reply(events=events)
 
+    async def call(self, path: str, body: bytes, headers: Iterable[tuple[str, str]] = ()) -> RawReply:
+        """The endpoint's own answer to a request that is no generation.
+
+        Args:
+            path: below the base URL.
+            body: JSON, as the endpoint wants it.
+            headers: of the client's, for the endpoint to see.
+
+        Raises:
+            ProviderFailed: there is none, or it is an error.
+        """
+        response = await self._post(httpx.URL(self._base + path), body, {"Accept": "*/*", **dict(headers)}, None)
+        if not response.is_success and (failure := self._failure(response)) is not None:
+            raise ProviderFailed(failure)
+        return RawReply(response.status_code, response.headers.get("content-type"), response.content)
+
     async def _send(self, asked: Request, model: str, sink: "_StreamSink | None") -> httpx.Response:
         stream = sink is not None
-        headers = {**self._headers, "Accept": "text/event-stream" if stream else "application/json"}
+        headers = {"Accept": "text/event-stream" if stream else "application/json"}
         if asked.dialect == self.dialect:
             headers |= asked.headers
-        request = httpx.Request(
-            "POST",
-            self._url(model, stream),
-            headers=headers,
-            content=upstream_body(asked, self._dialect, model=model, stream=stream),
-            extensions={EXTENSION: sink} if stream else {},
-        )
+        body = upstream_body(asked, self._dialect, model=model, stream=stream)
+        return await self._post(self._url(model, stream), body, headers, sink)
+
+    async def _post(
+        self, url: httpx.URL, body: bytes, headers: Mapping[str, str], sink: "_StreamSink | None"
+    ) -> httpx.Response:
+        extensions = {} if sink is None else {EXTENSION: sink}
+        request = httpx.Request("POST", url, headers={**self._headers, **headers}, content=body, extensions=extensions)
         try:
             return await self.transport.handle_async_request(request)
         except httpx.TimeoutException as error:

@@ -77,6 +77,8 @@ class Dialect(abc.ABC):
     name: ClassVar[str]
     forwarded: ClassVar[tuple[str, ...]] = ()
     """Headers of a client's that a provider of the same dialect should see, in lower case."""
+    headers: ClassVar[Mapping[str, str]] = {}
+    """Headers that every request to a provider carries, in lower case; a forwarded one of the same name replaces it."""
 
     # ---- requests
 

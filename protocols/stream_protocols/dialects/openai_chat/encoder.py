@@ -65,7 +65,7 @@ class OpenAIChatEncoder:
                 return self._chunk([_choice(event.choice, {"tool_calls": [_tool_call(event)]})])
             case ChoiceFinished(reason=reason, choice=choice):
                 return self._chunk([_choice(choice, {}, reason)])
-            case Usage() if self._include_usage:
+            case Usage(running=False) if self._include_usage:  # some clients add up what they are told
                 return b'%b[],"usage":%b}' % (self._head, _encode(usage_json(event)))
             case StreamFinished():
                 return DONE
@@ -82,8 +82,9 @@ def error_json(event: StreamFailed | StreamCancelled) -> dict[str, Any]:
     if isinstance(event, StreamCancelled):
         message = f"The stream was cancelled ({event.reason})."
         return {"message": message, "type": "cancelled", "param": None, "code": "stream_cancelled"}
-    if event.error is not None and isinstance(event.error.get("message"), str):
-        return event.error
+    own = event.error or {}
+    if isinstance(own.get("message"), str) and "status" not in own:  # which Google's have
+        return own
     return {"message": event.message, "type": event.error_type, "param": None, "code": event.code}
 
 

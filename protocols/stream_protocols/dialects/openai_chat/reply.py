@@ -5,9 +5,10 @@ from typing import Any
 
 import msgspec
 
+from stream_protocols.dialects.answers import NOT_JSON
 from stream_protocols.dialects.base import Source
 from stream_protocols.dialects.openai_chat.decoder import message_events
-from stream_protocols.dialects.openai_chat.shapes import NOT_JSON, Completion, failure_event, usage_event, usage_json
+from stream_protocols.dialects.openai_chat.shapes import Completion, failure_event, usage_event, usage_json
 from stream_protocols.events import (
     ChoiceFinished,
     Event,
