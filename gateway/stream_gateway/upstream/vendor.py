@@ -9,7 +9,7 @@ import structlog
 from stream_gateway.config import ProviderSettings
 from stream_gateway.streams.stream import Stream
 from stream_gateway.upstream.keys import read_key
-from stream_gateway.upstream.provider import RawReply, ProviderFailed, Reply
+from stream_gateway.upstream.provider import ProviderFailed, RawReply, Reply
 from stream_gateway.upstream.pump import Pump
 from stream_gateway.upstream.sink import EXTENSION, Headers, Valve
 from stream_gateway.upstream.transport import PooledTransport

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from stream_protocols.dialects.fields import integer
 from stream_protocols.errors import InvalidField
 from stream_protocols.request import Lease, Request, check_lease, decode_fields, decode_members, raw
 
@@ -41,10 +42,10 @@ def parse_request(body: bytes, *, model: str, stream: bool) -> Request:
     if not fields.contents:
         raise InvalidField("Field `contents` is empty; send at least one content.", param="contents")
     config = proto(fields.other_generation_config or fields.generation_config or {})
-    choices = config.get("candidateCount") or 1
-    where = "generationConfig.candidateCount"
-    if not isinstance(choices, int) or not 1 <= choices <= MAX_CHOICES:
-        raise InvalidField(f"Field `{where}` must be a whole number from 1 to {MAX_CHOICES}.", param=where)
+    choices = integer(config, "candidateCount", "generationConfig") or 1
+    if not 1 <= choices <= MAX_CHOICES:
+        where = "generationConfig.candidateCount"
+        raise InvalidField(f"Field `{where}` must be from 1 to {MAX_CHOICES}, not {choices}.", param=where)
     return Request(
         dialect=NAME,
         model=model,
