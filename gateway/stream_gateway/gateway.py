@@ -18,9 +18,11 @@ from stream_gateway.server.keepalive import Keepalive
 from stream_gateway.server.listener import Listener, bind
 from stream_gateway.server.models import ModelRoutes
 from stream_gateway.server.passing import PassingRoutes
+from stream_gateway.server.responses import ResponseRoutes
 from stream_gateway.server.routes import Routes
 from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.streams import StreamRoutes
+from stream_gateway.server.tokens import TokenRoutes
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.turn import Turn
 from stream_gateway.upstream import demo
@@ -86,6 +88,8 @@ class Gateway:
                 name: GenerationRoutes(dialect, self._registry, router, self._keepalive)
                 for name, dialect in DIALECTS.items()
             },
+            ResponseRoutes(DIALECTS["openai_responses"], self._registry, router, self._keepalive),
+            TokenRoutes(router),
             GeminiRoutes(self._registry, router, self._keepalive),
             PassingRoutes(router),
             ModelRoutes(router),

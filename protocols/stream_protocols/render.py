@@ -114,13 +114,17 @@ class SequenceRenderer:
 
     Args:
         stream, epoch, dialect: as for `SseRenderer`.
+        skip: how many frames, counted from the stream's first one, the client has seen and is not told again.
     """
 
     media_type = "text/event-stream"
     keepalive = sse.KEEPALIVE
     shared = False
 
-    def __init__(self, stream: str, epoch: str, encoder: SequenceEncoder, dialect: str | None) -> None:
+    def __init__(
+        self, stream: str, epoch: str, encoder: SequenceEncoder, dialect: str | None, *, skip: int = 0
+    ) -> None:
+        self._skip = skip
         self._encoder = encoder
         self.raw = encoder.passthrough == dialect
         self._prefix = format_cursor(stream, epoch, 0).removesuffix("0").encode()
@@ -130,6 +134,8 @@ class SequenceRenderer:
 
     def chunk(self, chunk: Chunk) -> bytes:
         frames = self._frames(chunk.record)
+        if self._skip:
+            self._skip, frames = max(self._skip - len(frames), 0), frames[self._skip :]
         if not frames:
             return b""
         last = b"id: %b%b\n%b" % (self._prefix, tail(chunk), _named(frames[-1]))

@@ -27,6 +27,7 @@ class Request(msgspec.Struct, frozen=True):
         choices: how many answers it wants side by side.
         include_usage: it asked for usage inside the stream (OpenAI's `stream_options`).
         lease: seconds or "finish"; None when the client did not say.
+        background: the client wants no answer but the id by which it can fetch one.
         native: the answer is told in our own dialect, in which a stream tells its usage without being asked.
         headers: those of the client's headers that a provider of the same dialect should see, names in lower case.
     """
@@ -38,6 +39,7 @@ class Request(msgspec.Struct, frozen=True):
     choices: int = 1
     include_usage: bool = False
     lease: Lease | None = None
+    background: bool = False
     native: bool = False
     headers: tuple[tuple[str, str], ...] = ()
 

@@ -110,3 +110,11 @@ def test_frames_without_a_name() -> None:
     data = SequenceRenderer("s", "e", Unnamed(), None).render(2, [LOG[1]])
     assert data == b'data: [1, ""]\n\nid: s.e.2\ndata: [2, "Hel"]\n\n'
     assert not SequenceRenderer.shared
+
+
+@given(st.integers(0, 7))
+def test_frames_that_the_client_has_seen_are_not_told_again(seen: int) -> None:
+    whole = decoded(renderer().render(1, LOG))
+    late = SequenceRenderer("s", "e", Counting(), None, skip=seen)
+    told = decoded(b"".join(late.render(number, [record]) for number, record in enumerate(LOG, 1)))
+    assert said(told) == said(whole)[seen:]

@@ -28,12 +28,14 @@ def renderer_for(
     request: Request | None = None,
     after: int = 0,
     offset: int = 0,
+    skip: int = 0,
 ) -> Renderer:
     """A renderer for a kind of client: one for all of them, unless their dialect's frames build on each other.
 
     Args:
         request: what the client asked, where this answers it.
         after, offset: what the client has seen already.
+        skip: how many frames it has seen, where its dialect counts them instead.
 
     Raises:
         CursorExpired: what the client has seen is not kept any more, and its dialect cannot go on without it.
@@ -49,22 +51,27 @@ def renderer_for(
     else:
         encoder = DIALECTS[dialect].encoder(stream.source, request)
         if isinstance(encoder, SequenceEncoder):
-            own = _SEQUENCES[container](*names, encoder, stream.dialect)
-            own.recall(_seen(stream, after, offset), offset)
+            own = _SEQUENCES[container](*names, encoder, stream.dialect, skip=skip)
+            own.recall(whole_log(stream)[: after + (offset > 0)], offset)
             return own
         renderer = SseRenderer(*names, encoder, stream.dialect)
     stream.renderers[key] = renderer
     return renderer
 
 
-def _seen(stream: Stream, after: int, offset: int) -> list[Record]:
+def whole_log(stream: Stream) -> list[Record]:
+    """All records of a stream so far.
+
+    Raises:
+        CursorExpired: the first ones are not kept any more.
+    """
     log = stream.log
     if log.oldest > 1:
         raise CursorExpired(
             f"The first {log.oldest - 1} events of this stream are no longer kept, and its dialect cannot be told "
             "without them; read it as ?dialect=native."
         )
-    return log.after(0)[: after + (offset > 0)]
+    return log.after(0)
 
 
 def check_dialect(dialect: str) -> str:

@@ -61,12 +61,13 @@ class GenerationRoutes:
     async def _stream(self, exchange: Exchange, request: Request, target: Target) -> None:
         lease = request.lease if request.lease is not None else _lease_header(exchange)
         provider = target.provider
-        stream = self._registry.create(request.model, dialect=provider.dialect, lease=lease)
-        renderer = renderer_for(stream, self._dialect.name, self._container(exchange, request), request=request)
-        generate = partial(provider.stream, request, target.model)
-        produce = partial(self._registry.start, stream, generate)
-        if not await deliver_new(exchange, stream, renderer, self._keepalive, produce):
-            await respond_failure(exchange, self._dialect, stream.terminal, stream)
+        echo = self._dialect.echo(request)
+        stream = self._registry.create(request.model, dialect=provider.dialect, lease=lease, echo=echo)
+        self._registry.start(stream, partial(provider.stream, request, target.model))
+        with stream.held():
+            renderer = renderer_for(stream, self._dialect.name, self._container(exchange, request), request=request)
+            if not await deliver_new(exchange, stream, renderer, self._keepalive):
+                await respond_failure(exchange, self._dialect, stream.terminal, stream)
 
     def _container(self, exchange: Exchange, request: Request) -> str:
         """What the frames of a new stream are put in (see `renderer_for`)."""
@@ -83,7 +84,8 @@ class GenerationRoutes:
     def _body(self, reply: Reply, request: Request) -> bytes:
         if reply.body is not None:
             return reply.body
-        source = Source(secrets.token_urlsafe(12), request.model, int(time.time()))
+        echo = self._dialect.echo(request)
+        source = Source(secrets.token_urlsafe(12), request.model, int(time.time()), echo)
         return self._dialect.encode_reply(source, reply.events)
 
 

@@ -13,8 +13,10 @@ from stream_gateway.server.gemini import GeminiRoutes
 from stream_gateway.server.generations import GenerationRoutes
 from stream_gateway.server.models import ModelRoutes
 from stream_gateway.server.passing import PATHS, PassingRoutes
+from stream_gateway.server.responses import ResponseRoutes
 from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.streams import StreamRoutes
+from stream_gateway.server.tokens import TokenRoutes
 from stream_protocols.dialects import Dialect
 from stream_protocols.dialects.registry import DIALECTS
 from stream_protocols.errors import (
@@ -51,6 +53,8 @@ class Routes:
     def __init__(
         self,
         generations: Mapping[str, GenerationRoutes],
+        responses: ResponseRoutes,
+        tokens: TokenRoutes,
         gemini: GeminiRoutes,
         passing: PassingRoutes,
         models: ModelRoutes,
@@ -60,8 +64,14 @@ class Routes:
     ) -> None:
         self._origins = origins
         stream = "/v1/streams/([^/]+)"
+        response = "/v1/responses/([^/]+)"
         self._table = [
             _Row("/v1/chat/completions", {"POST": generations["openai_chat"].create}, "openai_chat"),
+            _Row("/v1/responses", {"POST": responses.create}, "openai_responses"),
+            _Row(response, {"GET": responses.retrieve, "DELETE": responses.delete}, "openai_responses"),
+            _Row(response + "/cancel", {"POST": responses.cancel}, "openai_responses"),
+            _Row("/v1/messages", {"POST": generations["anthropic"].create}, "anthropic"),
+            _Row("/v1/messages/count_tokens", {"POST": tokens.count}, "anthropic"),
             _Row("/v1(?:beta|alpha)?/models/(.+):([A-Za-z]+)", {"POST": gemini.call}, "gemini"),
             *(_Row(path, {"POST": passing.call}, "openai_chat") for path in PATHS),
             _Row("/v1/models", {"GET": models.list}),

@@ -75,13 +75,20 @@ class Transport(trio.abc.Stream):
                 continue
             self._rest = self._rest[sent:] if sent < len(self._rest) else None
 
+    async def write(self, data: bytes) -> None:
+        """Write everything; unlike `send_all` without giving others a turn when there is nothing to wait for.
+
+        Raises:
+            OSError, TimeoutError: see `flush`. After that, and after cancellation, a part may have been written.
+        """
+        await self.flush()
+        if data and not self.write_now(data):
+            await self.flush()
+
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Write everything (Trio's interface). After an error or cancellation a part may have been written."""
-        await self.flush()
-        if len(data) and not self.write_now(bytes(data)):
-            await self.flush()
-        else:
-            await trio.lowlevel.checkpoint()
+        await self.write(bytes(data))
+        await trio.lowlevel.checkpoint()
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until a rest has left (Trio's interface)."""

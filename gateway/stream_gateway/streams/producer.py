@@ -1,6 +1,7 @@
 """The producer: the one task that appends to a stream, and makes sure that the stream ends."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import structlog
 import trio
@@ -11,16 +12,34 @@ from stream_protocols.events import StreamCancelled, failure
 
 _log = structlog.get_logger()
 
+Generate = Callable[[Stream], Awaitable[None]]
+"""Appends to a stream until its end."""
 
-async def produce(stream: Stream, generate: Callable[[Stream], Awaitable[None]]) -> None:
+
+def produce(stream: Stream, generate: Generate) -> Coroutine[Any, Any, None]:
     """Run `generate`, which appends to the stream, under the stream's lease.
 
+    It is called when this is, before the producer's task has its first turn: what it can do without waiting is
+    done then. What it returns is awaited by that task.
+
     Whatever happens, the stream has a terminal record afterwards, and nothing but cancellation from outside
-    (the gateway shuts down) leaves this function.
+    (the gateway shuts down) leaves the task.
     """
     try:
+        rest = generate(stream)
+    except Exception as error:
+        rest = _raise(error)
+    return _run(stream, rest)
+
+
+async def _raise(error: Exception) -> None:
+    raise error
+
+
+async def _run(stream: Stream, rest: Awaitable[None]) -> None:
+    try:
         with stream.scope:
-            await generate(stream)
+            await rest
         if stream.scope.cancelled_caught:
             stream.conclude()
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
@@ -61,6 +62,7 @@ class Stream:
         opened: set once there is a first record.
         ended: set once the log is sealed.
         key, asked: the idempotency key it was created with, if any, and a digest of the request.
+        alias: what the provider calls the answer, once it has said so.
         scope: cancels the producer; its deadline is the lease.
     """
 
@@ -85,6 +87,7 @@ class Stream:
         self.scope = trio.CancelScope()
         self.key: str | None = None
         self.asked = b""
+        self.alias: str | None = None
         self.valve: Valve | None = None
         self.renderers: dict[object, Renderer] = {}
         self._registry = registry
@@ -190,6 +193,12 @@ class Stream:
         if not self.log.sealed:
             self.extend([(event or StreamCancelled(self._cancel_reason), None)])
 
+    def known_as(self, alias: str) -> None:
+        """The provider calls this answer so: the stream can be found by that name, too. Only the first name counts."""
+        if self.alias is None and not self.log.sealed:
+            self.alias = alias
+            self._registry.named(self, alias)
+
     def fail(self, code: str, message: str, status: int = 500) -> None:
         """End the stream with a failure of our own, unless it has ended."""
         self.conclude(StreamFailed(code, message, status))
@@ -200,7 +209,7 @@ class Stream:
         """Count a subscription in; while there is one the lease does not run."""
         self.followers[subscription] = None
         self._registry.subscriptions += 1
-        self.scope.deadline = float("inf")
+        self._stop_lease()
         self.moved()
 
     def detach(self, subscription: Follower) -> None:
@@ -216,7 +225,7 @@ class Stream:
     def held(self) -> Iterator[None]:
         """Somebody waits for the stream without a cursor on it yet: the lease does not run."""
         self._holds += 1
-        self.scope.deadline = float("inf")
+        self._stop_lease()
         try:
             yield
         finally:
@@ -235,6 +244,10 @@ class Stream:
     def remind(self, due: float, callback: Callable[[], float]) -> Reminder:
         """Call back at `due` (see `Reminders`)."""
         return self._registry.reminders.remind(due, callback)
+
+    def _stop_lease(self) -> None:
+        if self.scope.deadline != inf:  # to set it costs more than to look
+            self.scope.deadline = inf
 
     def follows(self, subscription: Follower) -> None:
         """The subscription has caught up: write new records through to it."""

@@ -1,6 +1,7 @@
 """What a provider is to the rest of the gateway."""
 
-from typing import Protocol
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
 import msgspec
 
@@ -39,10 +40,12 @@ class Provider(Protocol):
     def dialect(self) -> str | None:
         """The dialect of the bytes it gives, None when it speaks in neutral events."""
 
-    async def stream(self, request: Request, model: str, stream: Stream) -> None:
+    def stream(self, request: Request, model: str, stream: Stream) -> Coroutine[Any, Any, None]:
         """Append the answer to a stream as it comes, the terminal record included.
 
-        Returns when the answer has ended in whatever way; cancellation ends it at the provider too.
+        What can be done without waiting may be done when this is called, such as sending the request; nothing is
+        appended then. The result must be awaited. That returns when the answer has ended in whatever way;
+        cancellation ends it at the provider too.
 
         Args:
             request: the client's.

@@ -7,7 +7,8 @@ request may be cancelled at any moment without leaving a connection that nobody 
 import collections
 import socket
 import ssl
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 import httpx
 import trio
@@ -15,6 +16,8 @@ import trio
 from stream_gateway.tls import TlsFilter, client_end
 from stream_gateway.upstream.connection import Http1Connection
 from stream_gateway.upstream.pump import READ_SIZE, Pump
+
+Answer = Coroutine[Any, Any, httpx.Response]
 
 KEEP_IDLE: Final = 64
 """Idle connections kept for an origin: enough for a burst, without holding a provider's sockets for ever."""
@@ -61,8 +64,11 @@ class PooledTransport(httpx.AsyncBaseTransport):
         """Connections that serve a request or are being made."""
         return self._busy
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    def handle_async_request(self, request: httpx.Request) -> Answer:
         """Send a request; return its response, complete (see `Http1Connection.handle`).
+
+        When this is called and there is an idle connection, the request leaves before anybody else has a turn. The
+        result must be awaited, for the rest and to give the connection back.
 
         Raises:
             httpx.TransportError: no place in the pool, no connection, or it broke.
@@ -71,11 +77,29 @@ class PooledTransport(httpx.AsyncBaseTransport):
         try:
             self._places.acquire_on_behalf_of_nowait(token)
         except trio.WouldBlock:
-            await self._wait_for_place(token, request)
+            return self._queue(token, request)
         self._busy += 1
+        return self._serve(token, request, self._send_on_idle(request))
+
+    async def _queue(self, token: object, request: httpx.Request) -> httpx.Response:
+        await self._wait_for_place(token, request)
+        self._busy += 1
+        return await self._serve(token, request, self._send_on_idle(request))
+
+    def _send_on_idle(self, request: httpx.Request) -> tuple[Http1Connection, Answer] | None:
+        connection = self._take_idle()
+        return None if connection is None else (connection, connection.handle(request, self._silence_timeout))
+
+    async def _serve(
+        self, token: object, request: httpx.Request, begun: tuple[Http1Connection, Answer] | None
+    ) -> httpx.Response:
         try:
-            connection = self._take_idle() or await self._connect(request)
-            response = await connection.handle(request, self._silence_timeout)
+            if begun is not None:
+                connection, answer = begun
+            else:
+                connection = await self._connect(request)
+                answer = connection.handle(request, self._silence_timeout)
+            response = await answer
             if not connection.closed:
                 self._keep(connection)
             return response

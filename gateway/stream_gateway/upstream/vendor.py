@@ -1,7 +1,7 @@
 """A vendor's endpoint: any that speaks one of the dialects."""
 
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
 
 import httpx
 import structlog
@@ -12,8 +12,8 @@ from stream_gateway.upstream.keys import read_key
 from stream_gateway.upstream.provider import ProviderFailed, RawReply, Reply
 from stream_gateway.upstream.pump import Pump
 from stream_gateway.upstream.sink import EXTENSION, Headers, Valve
-from stream_gateway.upstream.transport import PooledTransport
-from stream_protocols.dialects import Dialect
+from stream_gateway.upstream.transport import Answer, PooledTransport
+from stream_protocols.dialects import Dialect, Naming
 from stream_protocols.dialects.registry import DIALECTS, upstream_body
 from stream_protocols.events import COVERED, Record, StreamFailed, StreamStarted
 from stream_protocols.request import Request
@@ -42,7 +42,7 @@ class VendorProvider:
         self._base = settings.base_url.rstrip("/")
         self._known: dict[tuple[str, bool], httpx.URL] = {}
         self._key = read_key(name, settings)
-        self._headers = {
+        headers = {
             "Host": httpx.URL(self._base).netloc.decode("ascii"),
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
@@ -50,7 +50,10 @@ class VendorProvider:
             **self._dialect.headers,
         }
         if self._key:
-            self._headers |= self._dialect.credentials(self._key)
+            headers |= self._dialect.credentials(self._key)
+        # Made once: httpx takes longer over headers than over everything else in a request.
+        self._headers = httpx.Headers({**headers, "Accept": "application/json"})
+        self._stream_headers = httpx.Headers({**headers, "Accept": "text/event-stream"})
         self.transport = PooledTransport(
             pump,
             max_connections=settings.max_connections,
@@ -59,12 +62,15 @@ class VendorProvider:
             max_reply_bytes=settings.max_reply_bytes,
         )
 
-    async def stream(self, request: Request, model: str, stream: Stream) -> None:
+    def stream(self, request: Request, model: str, stream: Stream) -> Coroutine[Any, Any, None]:
         """Append the answer to a stream as it comes (see `Provider`)."""
         sink = _StreamSink(stream, request.choices, self._dialect, self._key)
         stream.valve = sink
+        return self._finish(stream, sink, self._send(request, model, sink))
+
+    async def _finish(self, stream: Stream, sink: "_StreamSink", answer: Answer) -> None:
         try:
-            response = await self._send(request, model, sink)
+            response = await self._received(answer)
         except ProviderFailed as error:
             stream.conclude(error.failure)
             return
@@ -75,23 +81,24 @@ class VendorProvider:
             stream.conclude(failure)
             return
         # Asked for a stream, it sent a whole reply.
-        stream.extend([sink.started(), *self._dialect.decode_reply(response.content)])
+        stream.extend([sink.started(), *self._dialect.decode_reply(response.read())])
 
     async def complete(self, request: Request, model: str) -> Reply:
         """The whole answer; to a client of the same dialect in the endpoint's own bytes (see `Provider`)."""
-        response = await self._send(request, model, None)
+        response = await self._received(self._send(request, model, None))
         failure = self._failure(response)
         if failure is not None:
             raise ProviderFailed(failure)
+        body = response.read()
         if request.dialect == self.dialect:
-            return Reply(body=response.content)
-        events = tuple(event for event, _ in self._dialect.decode_reply(response.content))
+            return Reply(body=body)
+        events = tuple(event for event, _ in self._dialect.decode_reply(body))
         if events and isinstance(events[-1], StreamFailed):
             raise ProviderFailed(events[-1])
         return Reply(events=events)
 
-    async def call(self, path: str, body: bytes, headers: Iterable[tuple[str, str]] = ()) -> RawReply:
-        """The endpoint's own answer to a request that is no generation.
+    async def call(self, path: str, body: bytes, headers: Sequence[tuple[str, str]] = ()) -> RawReply:
+        """The endpoint's own answer to a request that is no generation, whatever it is.
 
         Args:
             path: below the base URL.
@@ -101,26 +108,31 @@ class VendorProvider:
         Raises:
             ProviderFailed: there is none, or it is an error.
         """
-        response = await self._post(httpx.URL(self._base + path), body, {"Accept": "*/*", **dict(headers)}, None)
-        if not response.is_success and (failure := self._failure(response)) is not None:
+        headers = (("Accept", "*/*"), *headers)
+        response = await self._received(self._post(httpx.URL(self._base + path), body, headers, None))
+        failure = None if response.is_success else self._failure(response)
+        if failure is not None:
             raise ProviderFailed(failure)
-        return RawReply(response.status_code, response.headers.get("content-type"), response.content)
+        return RawReply(response.status_code, response.headers.get("content-type"), response.read())
 
-    async def _send(self, asked: Request, model: str, sink: "_StreamSink | None") -> httpx.Response:
+    def _send(self, asked: Request, model: str, sink: "_StreamSink | None") -> Answer:
         stream = sink is not None
-        headers = {"Accept": "text/event-stream" if stream else "application/json"}
-        if asked.dialect == self.dialect:
-            headers |= asked.headers
         body = upstream_body(asked, self._dialect, model=model, stream=stream)
-        return await self._post(self._url(model, stream), body, headers, sink)
+        headers = asked.headers if asked.dialect == self.dialect else ()
+        return self._post(self._url(model, stream), body, headers, sink)
 
-    async def _post(
-        self, url: httpx.URL, body: bytes, headers: Mapping[str, str], sink: "_StreamSink | None"
-    ) -> httpx.Response:
+    def _post(self, url: httpx.URL, body: bytes, more: Sequence[tuple[str, str]], sink: "_StreamSink | None") -> Answer:
+        headers = httpx.Headers(self._headers if sink is None else self._stream_headers)
+        headers["Content-Length"] = str(len(body))
+        if more:
+            headers.update(more)
         extensions = {} if sink is None else {EXTENSION: sink}
-        request = httpx.Request("POST", url, headers={**self._headers, **headers}, content=body, extensions=extensions)
+        request = httpx.Request("POST", url, headers=headers, stream=httpx.ByteStream(body), extensions=extensions)
+        return self.transport.handle_async_request(request)
+
+    async def _received(self, answer: Answer) -> httpx.Response:
         try:
-            return await self.transport.handle_async_request(request)
+            return await answer
         except httpx.TimeoutException as error:
             raise ProviderFailed(self._unreachable("upstream_timeout", error, 504)) from None
         except httpx.TransportError as error:
@@ -146,7 +158,7 @@ class VendorProvider:
         if status == 200:
             return None
         _log.warning("upstream_refused", provider=self._name, status=status)
-        content = response.content
+        content = response.read()
         if self._key:
             content = content.replace(self._key.encode(), REDACTED)
         # What is no error to HTTP is one to us: a redirect or an empty success has no answer in it.
@@ -163,6 +175,7 @@ class _StreamSink:
         self._stream = stream
         self._choices = choices
         self._decoder = dialect.decoder()
+        self._naming = self._decoder if isinstance(self._decoder, Naming) else None
         self._records: list[Record] = []
         self._valve: Valve | None = None
 
@@ -189,6 +202,9 @@ class _StreamSink:
 
     def flush(self) -> None:
         """Append what was decoded: one read, one append."""
+        if self._naming is not None and self._naming.answer_id is not None:
+            self._stream.known_as(self._naming.answer_id)
+            self._naming = None
         records, self._records = self._records, []
         self._stream.extend(records)
         if self._stream.log.sealed and self._valve is not None:

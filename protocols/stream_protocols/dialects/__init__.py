@@ -5,6 +5,6 @@ errors both ways. `registry` has all of them. Between a client and a provider of
 go through; between others a request goes by way of a `Conversation`, and an answer by way of events.
 """
 
-from stream_protocols.dialects.base import Decoder, Dialect, Encoder, Frame, SequenceEncoder, Source
+from stream_protocols.dialects.base import Decoder, Dialect, Encoder, Frame, Naming, SequenceEncoder, Source
 
-__all__ = ["Decoder", "Dialect", "Encoder", "Frame", "SequenceEncoder", "Source"]
+__all__ = ["Decoder", "Dialect", "Encoder", "Frame", "Naming", "SequenceEncoder", "Source"]

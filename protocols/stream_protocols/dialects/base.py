@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -12,11 +12,15 @@ from stream_protocols.request import Request
 
 
 class Source(msgspec.Struct, frozen=True):
-    """What an encoder must know about the stream it speaks for: ids, the model's public name, Unix seconds."""
+    """What an encoder must know about the stream it speaks for: ids, the model's public name, Unix seconds.
+
+    `echo`: what the request had its answers repeat (see `Dialect.echo`).
+    """
 
     stream: str
     model: str
     created: int
+    echo: bytes = b""
 
 
 class Decoder(Protocol):
@@ -31,6 +35,13 @@ class Decoder(Protocol):
 
     def close(self) -> list[Record]:
         """The body has ended; if the stream had not, say so."""
+
+
+@runtime_checkable
+class Naming(Protocol):
+    """What a decoder may be as well: one that learns the provider's own id of the answer, None until it has."""
+
+    answer_id: str | None
 
 
 class Encoder(Protocol):
@@ -115,6 +126,10 @@ class Dialect(abc.ABC):
     @abc.abstractmethod
     def patch(self, request: Request, *, model: str, stream: bool) -> bytes:
         """The client's own body for a provider of this dialect: order and unknown fields as they came."""
+
+    def echo(self, request: Request) -> bytes:
+        """The settings of a request that its answers repeat, for `Source`; few bytes, since they are kept as long."""
+        return b""
 
     # ---- reaching a provider
 

@@ -157,13 +157,16 @@ async def test_images(upstream: VendorServer, sdk: genai.Client, dialect: str) -
     assert "Ünïcode 🎉" in sent
 
 
-async def test_instructions_and_settings_reach_the_provider(upstream: VendorServer, sdk: genai.Client) -> None:
+async def test_instructions_and_settings_reach_the_provider(
+    upstream: VendorServer, sdk: genai.Client, dialect: str
+) -> None:
     upstream.scripts["mock"] = Script()
-    config: Any = {"system_instruction": "Be brief.", "stop_sequences": ["END"], "max_output_tokens": 4321}
+    stop = {} if dialect == "openai_responses" else {"stop_sequences": ["END"]}
+    config: Any = {"system_instruction": "Be brief.", "max_output_tokens": 4321, **stop}
     await ask(sdk, model="renamed", stream=True, **config)
     sent = (await upstream.next_exchange()).request
     assert "mock" in sent.target + str(sent.json.get("model"))
-    for piece in ("Be brief.", "END", "4321", HELLO):
+    for piece in ("Be brief.", "4321", HELLO, *stop.get("stop_sequences", ())):
         assert piece in str(sent.json)
 
 

@@ -189,10 +189,12 @@ class Pool:
         scheme: str = "http",
         host: str = "127.0.0.1",
     ) -> httpx.Response:
-        """Send one request."""
+        """Send one request, and read its response."""
         extensions = {} if sink is None else {EXTENSION: sink}
         request = httpx.Request("POST", f"{scheme}://{host}:{server.port}/v1", content=body, extensions=extensions)
-        return await self.transport.handle_async_request(request)
+        response = await self.transport.handle_async_request(request)
+        response.read()
+        return response
 
     @property
     def counts(self) -> tuple[int, int]:

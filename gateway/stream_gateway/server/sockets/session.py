@@ -97,13 +97,6 @@ class Session:
         self._bucket = max(settings.commands_per_second * BURST, settings.streams)
         self._tokens = self._bucket
         self._refilled = trio.current_time()
-        self._handlers: dict[type[Command], Callable[..., None]] = {
-            commands.Create: self._create,
-            commands.Subscribe: self._subscribe,
-            commands.Unsubscribe: self._unsubscribe,
-            commands.Cancel: self._cancel,
-            commands.Ping: self._ok,
-        }
 
     def end(self) -> None:
         """The socket is gone: its streams are left, and their leases begin."""
@@ -119,7 +112,7 @@ class Session:
         try:
             command = self._codec.decode(message)
             ref = command.ref
-            self._handlers[type(command)](command)
+            _HANDLERS[type(command)](self, command)
         except StreamProtocolError as error:
             if isinstance(error, LocalError):
                 _log.warning("command_failed", error=error.message)
@@ -224,6 +217,15 @@ class Session:
         self.leave(stream.id)
         message = CLOSINGS[CloseCode.LAGGED].meaning if reason == LAGGED else reason
         self._reply(commands.Unsubscribed(stream.id, reason, follower.cursor, message))
+
+
+_HANDLERS: Final[dict[type[Command], Callable[[Session, Any], None]]] = {
+    commands.Create: Session._create,
+    commands.Subscribe: Session._subscribe,
+    commands.Unsubscribe: Session._unsubscribe,
+    commands.Cancel: Session._cancel,
+    commands.Ping: Session._ok,
+}
 
 
 def _as_json(request: dict[str, Any]) -> bytes:
