@@ -23,13 +23,15 @@ from stream_gateway.server.routes import Routes
 from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.streams import StreamRoutes
 from stream_gateway.server.tokens import TokenRoutes
+from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.turn import Turn
 from stream_gateway.upstream import demo
 from stream_gateway.upstream.demo import DemoProvider
 from stream_gateway.upstream.provider import Provider
 from stream_gateway.upstream.pump import open_pump
-from stream_gateway.upstream.routing import Router
+from stream_gateway.upstream.routing.router import Router
+from stream_gateway.upstream.routing.target import TargetStatistics
 from stream_gateway.upstream.vendor import VendorProvider
 from stream_protocols.dialects.registry import DIALECTS
 
@@ -48,6 +50,7 @@ class Statistics(msgspec.Struct, frozen=True):
     upstream_idle: int
     log_bytes: int
     compression_bytes: int
+    targets: tuple[TargetStatistics, ...]
 
 
 def _behind(proxies: TrustedProxies, handle: Handler) -> Handler:
@@ -81,19 +84,20 @@ class Gateway:
         self._registry = Registry(config.streams, self._engine, self._turn)
         self._keepalive = Keepalive(config.server.keepalive)
         providers: dict[str, Provider] = {demo.NAME: DemoProvider(), **self._vendors}
-        router = Router(config.routes, providers)
-        self._sockets = SocketService(config.sockets, self._registry, router)
+        self._router = Router(config, providers)
+        generations = Generations(self._registry, self._router)
+        self._sockets = SocketService(config.sockets, self._registry, generations)
         routes = Routes(
             {
-                name: GenerationRoutes(dialect, self._registry, router, self._keepalive)
+                name: GenerationRoutes(dialect, self._registry, generations, self._keepalive)
                 for name, dialect in DIALECTS.items()
             },
-            ResponseRoutes(DIALECTS["openai_responses"], self._registry, router, self._keepalive),
-            TokenRoutes(router),
-            GeminiRoutes(self._registry, router, self._keepalive),
-            PassingRoutes(router),
-            ModelRoutes(router),
-            StreamRoutes(self._registry, router, self._keepalive),
+            ResponseRoutes(DIALECTS["openai_responses"], self._registry, generations, self._keepalive),
+            TokenRoutes(self._router),
+            GeminiRoutes(self._registry, generations, self._router, self._keepalive),
+            PassingRoutes(self._router),
+            ModelRoutes(generations),
+            StreamRoutes(self._registry, generations, self._keepalive),
             self._sockets,
             OriginPolicy(config.cors.origins),
         )
@@ -160,4 +164,5 @@ class Gateway:
             upstream_idle=sum(transport.idle for transport in transports),
             log_bytes=self._engine.used,
             compression_bytes=self._compression.budget.used,
+            targets=self._router.statistics(trio.current_time()),
         )

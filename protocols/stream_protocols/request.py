@@ -29,6 +29,7 @@ class Request(msgspec.Struct, frozen=True):
         lease: seconds or "finish"; None when the client did not say.
         background: the client wants no answer but the id by which it can fetch one.
         native: the answer is told in our own dialect, in which a stream tells its usage without being asked.
+        conversation_id: what the client calls the conversation that this belongs to, if it says so.
         headers: those of the client's headers that a provider of the same dialect should see, names in lower case.
     """
 
@@ -42,6 +43,7 @@ class Request(msgspec.Struct, frozen=True):
     background: bool = False
     native: bool = False
     headers: tuple[tuple[str, str], ...] = ()
+    conversation_id: str | None = None
 
 
 def check_lease(lease: Lease) -> Lease:

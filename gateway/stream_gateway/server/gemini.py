@@ -6,9 +6,10 @@ from stream_gateway.server.exchange import Exchange
 from stream_gateway.server.formats import ARRAY, BARE, SSE
 from stream_gateway.server.generations import GenerationRoutes, respond_failure
 from stream_gateway.server.keepalive import Keepalive
+from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.upstream.provider import ProviderFailed
-from stream_gateway.upstream.routing import Router
+from stream_gateway.upstream.routing.router import Router
 from stream_gateway.upstream.vendor import VendorProvider
 from stream_protocols.conversation import Untranslatable
 from stream_protocols.dialects import gemini
@@ -27,8 +28,9 @@ class GeminiRoutes(GenerationRoutes):
     that ask for a lease, or are back already.
     """
 
-    def __init__(self, registry: Registry, router: Router, keepalive: Keepalive) -> None:
-        super().__init__(DIALECTS[gemini.NAME], registry, router, keepalive)
+    def __init__(self, registry: Registry, generations: Generations, router: Router, keepalive: Keepalive) -> None:
+        super().__init__(DIALECTS[gemini.NAME], registry, generations, keepalive)
+        self._router = router
 
     async def call(self, exchange: Exchange, model: str, method: str) -> None:
         """Do what the path asks of a model.
@@ -56,16 +58,17 @@ class GeminiRoutes(GenerationRoutes):
     async def _count(self, exchange: Exchange, model: str) -> None:
         """Count tokens: the provider's to do, nobody else can answer truly."""
         body = await exchange.read_body()
-        target = self._router.find(model)
-        provider = target.provider
-        if not isinstance(provider, VendorProvider) or provider.dialect != gemini.NAME:
+        targets = self._router.find(model).targets
+        target = next((each for each in targets if each.provider.dialect == gemini.NAME), None)
+        if target is None or not isinstance(provider := target.provider, VendorProvider):
             raise Untranslatable(
                 f"Model {model[:128]!r} is not served in Gemini's dialect here, and only there tokens can be counted; "
                 "count them with the vendor's own tool.",
                 param="model",
             )
         try:
-            answer = await provider.call(path(target.model, _COUNT), patch_count(body, model=target.model))
+            name = target.model(model)
+            answer = await provider.call(path(name, _COUNT), patch_count(body, model=name))
         except ProviderFailed as error:
             await respond_failure(exchange, self._dialect, error.failure)
             return

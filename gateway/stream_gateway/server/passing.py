@@ -10,7 +10,7 @@ import msgspec
 from stream_gateway.server.exchange import Exchange
 from stream_gateway.server.generations import respond_failure
 from stream_gateway.upstream.provider import ProviderFailed
-from stream_gateway.upstream.routing import Router
+from stream_gateway.upstream.routing.router import Router
 from stream_gateway.upstream.vendor import VendorProvider
 from stream_protocols.conversation import Untranslatable
 from stream_protocols.dialects import openai_chat
@@ -81,11 +81,11 @@ class PassingRoutes:
         await exchange.respond(answer.status, headers, answer.body)
 
     def _target(self, model: str) -> tuple[VendorProvider, str]:
-        """A target of the model that has these paths, and its name for the model."""
-        target = self._router.find(model)
-        provider = target.provider
-        if isinstance(provider, VendorProvider) and provider.dialect in SPEAKERS:
-            return provider, target.model
+        """The first of a model's targets that has these paths, and its name for the model."""
+        for target in self._router.find(model).targets:
+            provider = target.provider
+            if isinstance(provider, VendorProvider) and provider.dialect in SPEAKERS:
+                return provider, target.model(model)
         raise Untranslatable(
             f"Model {model[:128]!r} is not served in OpenAI's dialect here, and only there this can be asked.",
             param="model",

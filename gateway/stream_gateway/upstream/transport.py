@@ -17,7 +17,8 @@ from stream_gateway.tls import TlsFilter, client_end
 from stream_gateway.upstream.connection import Http1Connection
 from stream_gateway.upstream.pump import READ_SIZE, Pump
 
-Answer = Coroutine[Any, Any, httpx.Response]
+Exchange = Coroutine[Any, Any, httpx.Response]
+"""A request under way; awaited, its response."""
 
 KEEP_IDLE: Final = 64
 """Idle connections kept for an origin: enough for a burst, without holding a provider's sockets for ever."""
@@ -64,7 +65,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         """Connections that serve a request or are being made."""
         return self._busy
 
-    def handle_async_request(self, request: httpx.Request) -> Answer:
+    def handle_async_request(self, request: httpx.Request) -> Exchange:
         """Send a request; return its response, complete (see `Http1Connection.handle`).
 
         When this is called and there is an idle connection, the request leaves before anybody else has a turn. The
@@ -86,12 +87,12 @@ class PooledTransport(httpx.AsyncBaseTransport):
         self._busy += 1
         return await self._serve(token, request, self._send_on_idle(request))
 
-    def _send_on_idle(self, request: httpx.Request) -> tuple[Http1Connection, Answer] | None:
+    def _send_on_idle(self, request: httpx.Request) -> tuple[Http1Connection, Exchange] | None:
         connection = self._take_idle()
         return None if connection is None else (connection, connection.handle(request, self._silence_timeout))
 
     async def _serve(
-        self, token: object, request: httpx.Request, begun: tuple[Http1Connection, Answer] | None
+        self, token: object, request: httpx.Request, begun: tuple[Http1Connection, Exchange] | None
     ) -> httpx.Response:
         try:
             if begun is not None:

@@ -21,6 +21,16 @@ def conversation(request: Request) -> Conversation:
     return DIALECTS[request.dialect].read(request)
 
 
+def needs(request: Request) -> frozenset[str]:
+    """What a model must be able to do to answer (see `Dialect.needs`)."""
+    return DIALECTS[request.dialect].needs(request)
+
+
+def continued(request: Request, text: str) -> Request:
+    """The request for the rest of an answer that began with `text` (see `Dialect.continued`)."""
+    return DIALECTS[request.dialect].continued(request, text)
+
+
 def upstream_body(request: Request, dialect: Dialect, *, model: str, stream: bool) -> bytes:
     """A request for a provider that speaks `dialect`: the client's own body where it speaks the same.
 

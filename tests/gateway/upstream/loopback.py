@@ -11,7 +11,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from stream_gateway.upstream.pump import Pump
-from stream_gateway.upstream.sink import EXTENSION, Headers, Valve
+from stream_gateway.upstream.sink import EXTENSION, SILENCE, Headers, Silence, Valve
 from stream_gateway.upstream.transport import PooledTransport
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -185,12 +185,15 @@ class Pool:
         server: Loopback,
         *,
         sink: TakingSink | None = None,
+        silence: Silence | None = None,
         body: bytes = b"{}",
         scheme: str = "http",
         host: str = "127.0.0.1",
     ) -> httpx.Response:
         """Send one request, and read its response."""
-        extensions = {} if sink is None else {EXTENSION: sink}
+        extensions: dict[str, Any] = {SILENCE: silence}
+        if sink is not None:
+            extensions[EXTENSION] = sink
         request = httpx.Request("POST", f"{scheme}://{host}:{server.port}/v1", content=body, extensions=extensions)
         response = await self.transport.handle_async_request(request)
         response.read()

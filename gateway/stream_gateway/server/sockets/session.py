@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -15,10 +14,10 @@ from stream_gateway.config import SocketSettings
 from stream_gateway.server.delivery import Start, resume
 from stream_gateway.server.sockets.socket import WebSocket
 from stream_gateway.streams.follower import Follower
+from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.room import LAGGED
 from stream_gateway.streams.stream import Stream
-from stream_gateway.upstream.routing import Router
 from stream_protocols import commands
 from stream_protocols.closing import CLOSINGS, CloseCode
 from stream_protocols.commands import Codec, Command
@@ -86,13 +85,13 @@ class Session:
     """
 
     def __init__(
-        self, socket: WebSocket, codec: Codec, registry: Registry, router: Router, settings: SocketSettings
+        self, socket: WebSocket, codec: Codec, registry: Registry, generations: Generations, settings: SocketSettings
     ) -> None:
         self.socket = socket
         self.following: dict[str, SocketFollower] = {}
         self._codec = codec
         self._registry = registry
-        self._router = router
+        self._generations = generations
         self._settings = settings
         self._bucket = max(settings.commands_per_second * BURST, settings.streams)
         self._tokens = self._bucket
@@ -143,10 +142,8 @@ class Session:
         if stream is not None and stream.id in self.following:
             raise BadRequest(f"Stream {stream.id!r} of this key is already on this socket.", param="key")
         if stream is None:
-            target = self._router.find(request.model)
-            dialect = target.provider.dialect
-            stream = self._registry.create(request.model, dialect=dialect, lease=lease, key=key, asked=asked)
-            self._registry.start(stream, partial(target.provider.stream, request, target.model))
+            stream, produce = self._generations.create(request, lease=lease, key=key, asked=asked)
+            produce()
         start = resume(stream, None, native.NAME)
         first = format_cursor(stream.id, stream.log.epoch, start.after)
         self._reply(commands.Created(command.ref, stream.id, first, start.gap))

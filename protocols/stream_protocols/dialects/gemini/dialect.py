@@ -7,7 +7,7 @@ from stream_protocols.dialects.base import Dialect, Source
 from stream_protocols.dialects.gemini import failures, reading, reply, request, writing
 from stream_protocols.dialects.gemini.decoder import GeminiDecoder
 from stream_protocols.dialects.gemini.encoder import GeminiEncoder
-from stream_protocols.events import Event, Record, StreamCancelled, StreamFailed
+from stream_protocols.events import Event, Record, StreamCancelled, StreamFailed, Usage
 from stream_protocols.request import Request
 
 
@@ -30,6 +30,9 @@ class Gemini(Dialect):
     def patch(self, asked: Request, *, model: str, stream: bool) -> bytes:
         return request.patch(asked, model=model)
 
+    def continued(self, asked: Request, text: str) -> Request:
+        return request.continued(asked, text) if text else asked
+
     def path(self, model: str, *, stream: bool) -> str:
         return request.path(model, "streamGenerateContent?alt=sse" if stream else "generateContent")
 
@@ -41,6 +44,9 @@ class Gemini(Dialect):
 
     def decode_reply(self, body: bytes) -> list[Record]:
         return reply.decode_reply(body)
+
+    def inspect_reply(self, body: bytes) -> StreamFailed | Usage | None:
+        return reply.inspect_reply(body)
 
     def decode_error(self, body: bytes, status: int, retry_after: str | None = None) -> StreamFailed:
         return failures.decode_error(body, status, retry_after)

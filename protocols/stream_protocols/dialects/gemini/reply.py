@@ -9,7 +9,8 @@ from stream_protocols.dialects.answers import NOT_JSON
 from stream_protocols.dialects.base import Source
 from stream_protocols.dialects.gemini.decoder import Answer
 from stream_protocols.dialects.gemini.encoder import Call, envelope
-from stream_protocols.dialects.gemini.shapes import Response, finish_reason_of
+from stream_protocols.dialects.gemini.failures import failure_event
+from stream_protocols.dialects.gemini.shapes import Response, finish_reason_of, usage_event
 from stream_protocols.events import (
     ChoiceFinished,
     Event,
@@ -39,6 +40,22 @@ def decode_reply(body: bytes) -> list[Record]:
             return [(StreamFailed("upstream_invalid", "The provider's reply has no candidates."), None)]
         events += [*answer.spent(), StreamFinished(answer.reason)]
     return [(event, None) for event in events]
+
+
+def inspect_reply(body: bytes) -> StreamFailed | Usage | None:
+    """What is wrong with a reply that is to be handed on as it is, or, when nothing is, the usage that it tells.
+
+    An answer that came to nothing is one all the same: clients of this dialect know its finish reason.
+    """
+    try:
+        response = msgspec.json.decode(body, type=Response)
+    except NOT_JSON:
+        return StreamFailed("upstream_invalid", "The provider's reply is not a response of Gemini's.")
+    if response.error is not None:
+        return failure_event(response.error)
+    if not response.candidates and response.prompt_feedback is None:
+        return StreamFailed("upstream_invalid", "The provider's reply has no candidates.")
+    return None if response.usage_metadata is None else usage_event(response.usage_metadata)
 
 
 def encode_reply(source: Source, events: Iterable[Event]) -> bytes:

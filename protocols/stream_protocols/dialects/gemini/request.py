@@ -61,6 +61,22 @@ def patch(request: Request, *, model: str) -> bytes:
     return _named(request.body, model)
 
 
+def continued(request: Request, text: str) -> Request:
+    """The request for the rest of an answer (see `Dialect.continued`); fields that nobody here knows stay in it.
+
+    A client may have put words into the model's mouth itself; then they and the text are one turn.
+    """
+    members = decode_members(request.body)
+    contents = msgspec.json.decode(members["contents"], type=list[msgspec.Raw])
+    last = msgspec.json.decode(contents[-1])
+    if last.get("role") == "model":
+        contents[-1] = raw({**last, "parts": [*(last.get("parts") or ()), {"text": text}]})
+    else:
+        contents.append(raw({"role": "model", "parts": [{"text": text}]}))
+    members["contents"] = raw(contents)
+    return msgspec.structs.replace(request, body=msgspec.json.encode(members))
+
+
 def patch_count(body: bytes, *, model: str) -> bytes:
     """The same for a body that asks how many tokens a request has, which may stand inside of it, with its model.
 

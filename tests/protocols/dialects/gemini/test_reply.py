@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_protocols.dialects import Source
-from stream_protocols.dialects.gemini.reply import decode_reply, encode_reply
+from stream_protocols.dialects.gemini.reply import decode_reply, encode_reply, inspect_reply
 from stream_protocols.events import (
     TERMINAL,
     ChoiceFinished,
@@ -78,6 +78,20 @@ def test_failures() -> None:
     broken = decoded(end("MALFORMED_FUNCTION_CALL"))
     assert isinstance(broken[-1], StreamFailed)
     assert [isinstance(event, TERMINAL) for event in broken].count(True) == 1
+
+
+def test_what_is_handed_on_is_looked_at() -> None:
+    """An answer that came to nothing is one all the same for clients of this dialect."""
+
+    def inspected(reply: Any) -> Any:
+        return inspect_reply(json.dumps(reply).encode())
+
+    assert inspected(WHOLE) == Usage(7, 5)
+    assert inspected(text("a")) is None
+    assert inspected(end("MALFORMED_FUNCTION_CALL")) == Usage(7, 5)
+    assert inspected({"promptFeedback": {"blockReason": "SAFETY"}}) is None
+    for broken in ({}, [], {"error": {"code": 503, "message": "m"}}, {"candidates": 5}):
+        assert isinstance(inspected(broken), StreamFailed)
 
 
 def test_encodes() -> None:

@@ -77,6 +77,29 @@ def test_what_goes_on_is_what_came() -> None:
     )
 
 
+def test_the_rest_of_an_answer_is_asked_for() -> None:
+    """What was said becomes the model's turn, or the end of the one that the client has begun for it."""
+    request = parse(b'{"contents":[{"parts":[{"text":"\\u00fc"}]}],"x": 1.50}')
+    assert DIALECT.continued(request, "") is request
+    assert DIALECT.continued(request, "So far").body == (
+        b'{"contents":[{"parts":[{"text":"\\u00fc"}]},{"role":"model","parts":[{"text":"So far"}]}],"x":1.50}'
+    )
+    begun = parse({"contents": [*CONTENTS, {"role": "model", "parts": [{"text": "So"}]}]})
+    *_, last = json.loads(DIALECT.continued(begun, " far").body)["contents"]
+    assert last == {"role": "model", "parts": [{"text": "So"}, {"text": " far"}]}
+
+
+def test_what_a_model_must_be_able_to_do() -> None:
+    image = {"inlineData": {"mimeType": "image/png", "data": ""}}
+    asked = {
+        "contents": [{"parts": [image]}],
+        "tools": [{"functionDeclarations": [{"name": "f"}]}],
+        "generationConfig": {"thinkingConfig": {"thinkingBudget": 100}},
+    }
+    assert DIALECT.needs(parse(asked)) == {"tools", "images", "reasoning"}
+    assert DIALECT.needs(parse({"contents": CONTENTS})) == frozenset()
+
+
 @pytest.mark.parametrize("name", ["generateContentRequest", "generate_content_request"])
 def test_a_count_is_asked_under_the_providers_name(name: str) -> None:
     body = {name: {"model": "models/m", "contents": CONTENTS, "lease": 5}}
