@@ -107,6 +107,19 @@ async def test_a_provider_of_another_dialect_has_no_such_paths(serve: Serve, nur
     assert server.exchanges == []
 
 
+async def test_the_first_target_that_has_these_paths_is_asked(
+    upstream: OpenAIServer, serve: Serve, nursery: Any
+) -> None:
+    server = GeminiServer(key="sk-upstream")
+    await nursery.start(server.run)
+    other = {"dialect": "gemini", "base_url": server.base_url}
+    targets = [{"provider": "other", "model": "x"}, {"provider": "mock", "model": "mock"}]
+    gateway = await serve(**{"providers.other": other, "routes.both": {"targets": targets}})
+    response = await gateway.request("POST", EMBEDDINGS, payload={"model": "both", "input": "x"})
+    assert (await response.json())["model"] == "mock"
+    assert (len(server.exchanges), len(upstream.exchanges)) == (0, 1)
+
+
 async def test_a_client_that_leaves_ends_the_call(upstream: OpenAIServer, gateway: ServedGateway) -> None:
     upstream.scripts["m"] = Script(gate=(gate := Gate(0)))
     connection = await gateway.connect()

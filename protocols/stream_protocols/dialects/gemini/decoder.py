@@ -78,7 +78,9 @@ class GeminiDecoder:
             self._fail(records, "The provider ended the stream before the answer was whole.", "upstream_truncated")
             return records
         self._ended = True
-        records += [(event, None) for event in (*self._answer.spent(), StreamFinished(self._answer.reason))]
+        records += [
+            (event, None) for event in (*self._answer.spent(running=False), StreamFinished(self._answer.reason))
+        ]
         return records
 
     def _frames(self, frames: Iterable[SseEvent], records: list[Record]) -> None:
@@ -142,9 +144,9 @@ class Answer:
         """Whether every candidate has finished, and there was one."""
         return bool(self._open) and not any(self._open.values())
 
-    def spent(self) -> list[Event]:
-        """What it has cost in all, as far as the provider has said."""
-        return [] if self._usage is None else [usage_event(self._usage)]
+    def spent(self, *, running: bool = True) -> list[Event]:
+        """What it has cost so far, as far as the provider has said; not `running`: what it has cost in all."""
+        return [] if self._usage is None else [usage_event(self._usage, running=running)]
 
     def events(self, response: Response) -> list[Event]:
         """What a response says; a `StreamFailed` at its end is the end of the answer."""

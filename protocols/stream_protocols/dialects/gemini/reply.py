@@ -38,7 +38,7 @@ def decode_reply(body: bytes) -> list[Record]:
     if not (events and isinstance(events[-1], StreamFailed)):
         if answer.reason is None:
             return [(StreamFailed("upstream_invalid", "The provider's reply has no candidates."), None)]
-        events += [*answer.spent(), StreamFinished(answer.reason)]
+        events += [*answer.spent(running=False), StreamFinished(answer.reason)]
     return [(event, None) for event in events]
 
 

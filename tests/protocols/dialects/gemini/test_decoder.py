@@ -140,7 +140,7 @@ def test_an_answer_that_came_to_nothing_is_a_failure_to_others(reason: str) -> N
     last = end(reason)
     last["candidates"][0]["finishMessage"] = "It was odd."
     *_, (usage, _), (failed, raw) = decode(sse(text("a"), last, text("late")))
-    assert usage == LAST
+    assert usage == FIRST
     assert isinstance(failed, StreamFailed)
     assert (failed.code, failed.status) == (reason.lower(), 502)
     assert failed.message == f"The model broke off with {reason}: It was odd."

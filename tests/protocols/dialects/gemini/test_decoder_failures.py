@@ -23,7 +23,7 @@ def test_an_end_without_a_reason_is_a_truncation(body: bytes) -> None:
 def test_what_a_truncated_answer_has_cost_is_told() -> None:
     count = {"promptTokenCount": 7, "candidatesTokenCount": 2}
     records = events(decode(sse(text("a", usageMetadata=count))))
-    assert records[-2] == Usage(7, 2)
+    assert records[-2] == Usage(7, 2, running=True)
     assert isinstance(records[-1], StreamFailed)
 
 
