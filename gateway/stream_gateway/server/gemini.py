@@ -42,7 +42,7 @@ class GeminiRoutes(GenerationRoutes):
             case "generateContent":
                 await self.create(exchange, model, stream=False)
             case "streamGenerateContent":
-                if "last-event-id" in exchange.headers and exchange.query("alt") != "sse":
+                if "last-event-id" in exchange.headers and not _wants_events(exchange):
                     raise BadRequest("Only server-sent events can be resumed; add `?alt=sse`.", param="alt")
                 await self.create(exchange, model, stream=True)
             case "countTokens":
@@ -51,7 +51,7 @@ class GeminiRoutes(GenerationRoutes):
                 raise NotFound(f"Models have no method {method[:64]!r} here.")
 
     def _container(self, exchange: Exchange, request: Request) -> str:
-        if exchange.query("alt") != "sse":
+        if not _wants_events(exchange):
             return ARRAY
         return BARE if request.lease is None and "stream-lease" not in exchange.headers else SSE
 
@@ -73,3 +73,8 @@ class GeminiRoutes(GenerationRoutes):
             await respond_failure(exchange, self._dialect, error.failure)
             return
         await exchange.respond_json(200, answer.body)
+
+
+def _wants_events(exchange: Exchange) -> bool:
+    """Whether a stream is to be server-sent events; Google's services know the parameter by two names."""
+    return "sse" in (exchange.query("alt"), exchange.query("$alt"))

@@ -18,9 +18,10 @@ BODY = {"contents": MESSAGES}
 STREAM = "/v1beta/models/m:streamGenerateContent"
 
 
-async def test_by_default_there_are_data_lines_only(upstream: VendorServer, gateway: ServedGateway) -> None:
+@pytest.mark.parametrize("query", ["?alt=sse", "?key=sk-x&%24alt=sse"])
+async def test_by_default_there_are_data_lines_only(upstream: VendorServer, gateway: ServedGateway, query: str) -> None:
     upstream.scripts["m"] = Script(deltas=words(5))
-    response = await gateway.request("POST", STREAM + "?alt=sse", payload=BODY)
+    response = await gateway.request("POST", STREAM + query, payload=BODY)
     assert response.head["content-type"] == "text/event-stream"
     assert response.head["stream-id"]
     lines = (await response.read()).split(b"\n")

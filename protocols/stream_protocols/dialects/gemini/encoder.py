@@ -73,6 +73,7 @@ class GeminiEncoder(SequenceEncoder):
         self._source = source
         self._tail = b'],"modelVersion":%b,"responseId":%b}' % (_encode(source.model), _encode(source.stream))
         self._calls: dict[tuple[int, int], Call | None] = {}  # by choice and index; None when it has been told
+        self._mixed: set[int] = set()  # choices whose calls come interleaved: they are told at the end
         self._kept = 0  # characters of arguments
         self._reasons: dict[int, str | None] = {}  # of each choice that has been heard of, once it has ended
         self._told: set[int] = set()  # choices whose end the provider has told itself
@@ -140,7 +141,8 @@ class GeminiEncoder(SequenceEncoder):
                 return ()  # more of a call that never began: nobody could place it
             if len(self._calls) >= MAX_CALLS:
                 return self._break_off(f"The answer has more than {MAX_CALLS} function calls.")
-            frames = self._tell(event.choice, complete_only=True)
+            if event.choice not in self._mixed:
+                frames = self._tell(event.choice, complete_only=True)
             self._calls[key] = Call(event.id or f"call_{self._source.stream}_{event.choice}_{event.index}", event.name)
         call = self._calls[key]
         if call is not None:
@@ -162,6 +164,7 @@ class GeminiEncoder(SequenceEncoder):
             if call is None or key[0] != choice:
                 continue
             if complete_only and not call.complete:
+                self._mixed.add(choice)
                 break
             told.append(call.to_json())
             self._kept -= sum(map(len, call.parts))
