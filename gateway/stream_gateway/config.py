@@ -132,7 +132,7 @@ class ProviderSettings(_Section, frozen=True):
     `silence_timeout`: the longest pause in an answer, its beginning included.
     """
 
-    dialect: Literal["openai_chat", "openai_responses", "anthropic"]
+    dialect: Literal["openai_chat", "openai_responses", "anthropic", "gemini"]
     base_url: str
     api_key_env: str | None = None
     api_key_file: str | None = None

@@ -11,11 +11,13 @@ from stream_gateway.guard.proxies import TrustedProxies
 from stream_gateway.server.certificates import Certificates
 from stream_gateway.server.compression import Compression, load_codecs
 from stream_gateway.server.exchange import Exchange
+from stream_gateway.server.gemini import GeminiRoutes
 from stream_gateway.server.generations import GenerationRoutes
 from stream_gateway.server.http1 import Handler
 from stream_gateway.server.keepalive import Keepalive
 from stream_gateway.server.listener import Listener, bind
 from stream_gateway.server.models import ModelRoutes
+from stream_gateway.server.passing import PassingRoutes
 from stream_gateway.server.responses import ResponseRoutes
 from stream_gateway.server.routes import Routes
 from stream_gateway.server.sockets.service import SocketService
@@ -92,6 +94,8 @@ class Gateway:
             },
             ResponseRoutes(DIALECTS["openai_responses"], self._registry, generations, self._keepalive),
             TokenRoutes(self._router),
+            GeminiRoutes(self._registry, generations, self._router, self._keepalive),
+            PassingRoutes(self._router),
             ModelRoutes(generations),
             StreamRoutes(self._registry, generations, self._keepalive),
             self._sockets,

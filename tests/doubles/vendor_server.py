@@ -168,7 +168,7 @@ class VendorServer(abc.ABC):
 
     @abc.abstractmethod
     def whole(self, script: Script, request: Request) -> Any:
-        """The JSON of an answer that is not streamed."""
+        """The JSON of an answer that is not streamed; bytes for one that is a sound."""
 
     def refusal(self, refusal: Refusal) -> Any:
         """The JSON of an error."""
@@ -230,8 +230,9 @@ class _Answer:
         return await self._write_json(200, self._server.whole(script, self._exchange.request))
 
     async def _write_json(self, status: int, payload: Any, headers: Mapping[str, str] | None = None) -> bool:
-        body = json.dumps(payload, ensure_ascii=False).encode()
-        fields = {"Content-Type": "application/json", "Content-Length": str(len(body)), **(headers or {})}
+        kind = "audio/mpeg" if isinstance(payload, bytes) else "application/json"
+        body = payload if isinstance(payload, bytes) else json.dumps(payload, ensure_ascii=False).encode()
+        fields = {"Content-Type": kind, "Content-Length": str(len(body)), **(headers or {})}
         await self._stream.send_all(_head(status, fields) + body)
         self._exchange.answered.set()
         return True

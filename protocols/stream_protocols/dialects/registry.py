@@ -5,12 +5,13 @@ from typing import Final
 from stream_protocols.conversation import Conversation
 from stream_protocols.dialects.anthropic import Anthropic
 from stream_protocols.dialects.base import Dialect
+from stream_protocols.dialects.gemini import Gemini
 from stream_protocols.dialects.openai_chat import OpenAIChat
 from stream_protocols.dialects.openai_responses import OpenAIResponses
 from stream_protocols.request import Request
 
 DIALECTS: Final[dict[str, Dialect]] = {
-    dialect.name: dialect for dialect in (OpenAIChat(), OpenAIResponses(), Anthropic())
+    dialect.name: dialect for dialect in (OpenAIChat(), OpenAIResponses(), Anthropic(), Gemini())
 }
 """By their names, as they stand in the configuration and in `?dialect=`."""
 

@@ -82,8 +82,9 @@ def error_json(event: StreamFailed | StreamCancelled) -> dict[str, Any]:
     if isinstance(event, StreamCancelled):
         message = f"The stream was cancelled ({event.reason})."
         return {"message": message, "type": "cancelled", "param": None, "code": "stream_cancelled"}
-    if event.error is not None and isinstance(event.error.get("message"), str):
-        return event.error
+    own = event.error or {}
+    if isinstance(own.get("message"), str) and "status" not in own:  # which Google's have
+        return own
     return {"message": event.message, "type": event.error_type, "param": None, "code": event.code}
 
 
