@@ -14,7 +14,7 @@ from tests.doubles.vendor_server import VendorServer
 COUNTED = 42
 """The tokens of every request."""
 
-_TARGET = re.compile(r"/v1beta/models/([^/]+):(generateContent|streamGenerateContent\?alt=sse|countTokens)")
+_TARGET = re.compile(r"/v1(?:beta)?/models/([^/]+):(generateContent|streamGenerateContent\?alt=sse|countTokens)")
 _NAMES = {401: "UNAUTHENTICATED", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED", 500: "INTERNAL"}
 
 
