@@ -43,6 +43,9 @@ class Anthropic(Dialect):
     def patch(self, asked: Request, *, model: str, stream: bool) -> bytes:
         return request.patch(asked, model=model, stream=stream)
 
+    def continued(self, asked: Request, text: str) -> Request:
+        return request.continued(asked, text) if text.strip() else asked
+
     def path(self, model: str, *, stream: bool) -> str:
         return "/messages"
 
