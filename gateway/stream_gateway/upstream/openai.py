@@ -13,7 +13,7 @@ from stream_gateway.streams.stream import Stream
 from stream_gateway.upstream.provider import ProviderFailed, Reply
 from stream_gateway.upstream.pump import Pump
 from stream_gateway.upstream.sink import EXTENSION, Headers, Valve
-from stream_gateway.upstream.transport import PooledTransport
+from stream_gateway.upstream.transport import open_transport
 from stream_protocols.dialects import openai_chat
 from stream_protocols.dialects.openai_chat import ChatRequest, OpenAIChatDecoder
 from stream_protocols.events import COVERED, Record, StreamFailed, StreamStarted
@@ -48,13 +48,7 @@ class OpenAIProvider:
         }
         if self._key:
             self._headers["Authorization"] = f"Bearer {self._key}"
-        self.transport = PooledTransport(
-            pump,
-            max_connections=settings.max_connections,
-            connect_timeout=settings.connect_timeout,
-            silence_timeout=settings.silence_timeout,
-            max_reply_bytes=settings.max_reply_bytes,
-        )
+        self.transport = open_transport(name, settings, pump)
 
     async def stream(self, request: ChatRequest, model: str, stream: Stream) -> None:
         """Append the answer to a stream as it comes (see `Provider`)."""

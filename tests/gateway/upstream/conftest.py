@@ -34,9 +34,9 @@ async def make_pool(pump: Pump) -> AsyncIterator[MakePool]:
 
     yield make
     for pool in pools:
-        assert pool.transport.busy == 0
-        pool.transport.close()
-        assert pool.transport.idle == 0
+        assert pool.counts[0] == 0
+        pool.close()
+        assert pool.counts == (0, 0)
 
 
 @pytest.fixture

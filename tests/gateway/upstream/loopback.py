@@ -10,9 +10,10 @@ import httpx
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from stream_gateway.upstream.dialing import Dialer
 from stream_gateway.upstream.pump import Pump
 from stream_gateway.upstream.sink import EXTENSION, Headers, Valve
-from stream_gateway.upstream.transport import PooledTransport
+from stream_gateway.upstream.transport import PooledTransport, PoolStatistics
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -174,11 +175,33 @@ class TakingSink:
 
 
 class Pool:
-    """A `PooledTransport` and short ways to use it."""
+    """Short ways to use a `PooledTransport`, which is made for the first server that is asked."""
 
     def __init__(self, pump: Pump, **options: Any) -> None:
-        defaults = {"max_connections": 10, "connect_timeout": 5.0, "silence_timeout": 5.0, "max_reply_bytes": 100_000}
-        self.transport = PooledTransport(pump, **{**defaults, **options})
+        self._pump = pump
+        self._options = {
+            **{"max_connections": 10, "silence_timeout": 5.0, "write_timeout": 5.0, "max_reply_bytes": 100_000},
+            **{"idle_timeout": 60.0, "max_lifetime": 3600.0},
+        }
+        self._dialing: dict[str, Any] = {"connect_timeout": 5.0, "write_timeout": 5.0}
+        for name, value in options.items():
+            known = self._dialing if name in ("connect_timeout", "http2", "proxy", "ssl_context") else self._options
+            known[name] = value
+        self._transports: dict[str, PooledTransport] = {}
+
+    def transport_to(self, port: int, scheme: str = "http", host: str = "127.0.0.1") -> PooledTransport:
+        """The transport that leads there."""
+        origin = f"{scheme}://{host}:{port}"
+        if origin not in self._transports:
+            dialer = Dialer(httpx.URL(origin), **self._dialing)
+            self._transports[origin] = PooledTransport(self._pump, dialer, **self._options)
+        return self._transports[origin]
+
+    @property
+    def transport(self) -> PooledTransport:
+        """The only one."""
+        (transport,) = self._transports.values()
+        return transport
 
     async def ask(
         self,
@@ -188,16 +211,34 @@ class Pool:
         body: bytes = b"{}",
         scheme: str = "http",
         host: str = "127.0.0.1",
+        method: str = "POST",
+        headers: dict[str, str] | None = None,
     ) -> httpx.Response:
         """Send one request."""
         extensions = {} if sink is None else {EXTENSION: sink}
-        request = httpx.Request("POST", f"{scheme}://{host}:{server.port}/v1", content=body, extensions=extensions)
-        return await self.transport.handle_async_request(request)
+        request = httpx.Request(
+            method,
+            f"{scheme}://{host}:{server.port}/v1",
+            headers=headers,
+            content=body,
+            extensions=extensions,
+        )
+        return await self.transport_to(server.port, scheme, host).handle_async_request(request)
+
+    def close(self) -> None:
+        """Close what is idle."""
+        for transport in self._transports.values():
+            transport.close()
+
+    @property
+    def statistics(self) -> PoolStatistics:
+        """What all transports hold."""
+        return sum((transport.statistics() for transport in self._transports.values()), PoolStatistics())
 
     @property
     def counts(self) -> tuple[int, int]:
         """Busy and idle connections."""
-        return self.transport.busy, self.transport.idle
+        return self.statistics.busy, self.statistics.idle
 
 
 def chunks(*pieces: bytes, last: bytes = b"0\r\n\r\n") -> Sequence[bytes]:

@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from stream_gateway.upstream.transport import KEEP_IDLE
+from stream_gateway.upstream.pool import KEEP_IDLE
 from tests.gateway.upstream.conftest import MakePool, Serve
 from tests.gateway.upstream.loopback import OK, Peer, Pool, TakingSink, always_ok, answer, chunks
 
@@ -217,7 +217,7 @@ async def test_who_gets_no_place_in_time_hears_of_it(
         nursery.start_soon(pool.ask, server)
         await wait_all_tasks_blocked()
         began = trio.current_time()
-        with pytest.raises(httpx.PoolTimeout, match=r"All 1 connections to 127\.0\.0\.1 are busy"):
+        with pytest.raises(httpx.PoolTimeout, match=r"All 1 connections to 127\.0\.0\.1:\d+ are busy"):
             await pool.ask(server)
         assert trio.current_time() - began == pytest.approx(2.0)
         nursery.cancel_scope.cancel()

@@ -60,7 +60,7 @@ async def test_a_large_request(serve: Serve, pool: Pool) -> None:
 async def test_the_name_is_sent_and_verified(serve: Serve, pool: Pool) -> None:
     server = await serve(always_ok, server_context("localhost"))
     assert (await pool.ask(server, scheme="https", host="localhost")).content == b"ok"
-    pool.transport.close()
+    pool.close()
     with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
         await ask(pool, server)
 
@@ -195,6 +195,7 @@ async def test_a_context_is_made_once(serve: Serve, make_pool: MakePool, monkeyp
 
     monkeypatch.setattr(ssl, "create_default_context", make)
     pool = make_pool()
+    server = await serve(answer(OK), server_context(ADDRESS))
     for _ in range(2):
-        await ask(pool, await serve(answer(OK), server_context(ADDRESS)))
-    assert len(made) == 1
+        await ask(pool, server)
+    assert (server.accepted, len(made)) == (2, 1)
