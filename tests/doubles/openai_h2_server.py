@@ -57,9 +57,7 @@ class OpenAIH2Server(OpenAIServer):
             if self._context is None:
                 await self._serve_peer(stream)
             else:
-                await self._serve_peer(
-                    trio.SSLStream(stream, self._context, server_side=True, https_compatible=True)
-                )
+                await self._serve_peer(trio.SSLStream(stream, self._context, server_side=True, https_compatible=True))
         except trio.BrokenResourceError:
             pass
         finally:
@@ -171,6 +169,4 @@ class _Answer:
 
 def _as_request(request: H2Request) -> Request:
     headers = {name: value for name, value in request.headers.items() if not name.startswith(":")}
-    return Request(
-        method=request.headers[":method"], target=request.path, headers=headers, body=bytes(request.body)
-    )
+    return Request(method=request.headers[":method"], target=request.path, headers=headers, body=bytes(request.body))

@@ -98,13 +98,17 @@ class Http2Exchange:
         Raises:
             httpx.WriteTimeout: nothing could be sent for so long.
         """
+        deadline = trio.current_time() + write_timeout
         while self.unsent and not self._ended and self._error is None:
             self._news = trio.Event()
-            with trio.move_on_after(write_timeout) as scope:
+            with trio.move_on_at(deadline) as scope:
                 await self._news.wait()
             if scope.cancelled_caught:
                 raise httpx.WriteTimeout("The provider did not take the request.", request=self._request)
+            left = len(self.unsent)
             self._connection.send_body(self)
+            if len(self.unsent) < left:
+                deadline = trio.current_time() + write_timeout
 
     async def wait(self) -> None:
         """Until the response is complete, or nothing has been heard for the silence timeout.
