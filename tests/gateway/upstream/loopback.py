@@ -1,19 +1,22 @@
 """Providers written by hand: a loopback server of which every byte and every close is the test's."""
 
+import contextlib
 import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import httpx
 import trio
+from h2.settings import SettingCodes
 from trio.testing import wait_all_tasks_blocked
 
 from stream_gateway.upstream.dialing import Dialer
 from stream_gateway.upstream.pump import Pump
 from stream_gateway.upstream.sink import EXTENSION, Headers, Valve
 from stream_gateway.upstream.transport import PooledTransport, PoolStatistics
+from tests.doubles.h2_peer import H2Peer, h2_peer
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -134,6 +137,26 @@ async def always_ok(peer: Peer) -> None:
     """A handler that says ok to every request."""
     while await peer.request():
         await peer.stream.send_all(OK)
+
+
+def http2(
+    handler: Callable[[H2Peer], Awaitable[Any]], settings: Mapping[SettingCodes, int] | None = {}, **options: bool
+) -> Handler:
+    """A handler that speaks HTTP/2, and closes the connection when the inner one returns."""
+
+    async def handle(peer: Peer) -> None:
+        async with h2_peer(peer.stream, settings=settings, **options) as inner:
+            await handler(inner)
+
+    return handle
+
+
+async def answer_all(peer: H2Peer) -> None:
+    """Says ok to every request, over HTTP/2."""
+    with contextlib.suppress(trio.EndOfChannel):
+        while request := await peer.request():
+            await peer.respond(request)
+            await peer.send(request, b"ok", end=True)
 
 
 class TakingSink:
