@@ -222,13 +222,12 @@ async def test_data_and_padding_of_streams_that_were_left_open_the_connections_w
 
     server = await serve(http2(handle))
     for _ in range(1_000):
-        sink = TakingSink()
-        with trio.CancelScope() as scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(lambda sink=sink: pool.ask(server, sink=sink))
-                await sink.fed.wait()
-                scope.cancel()
-        if sink.body == b"ok":
+        sink = PausingSink(paused=False)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda sink=sink: pool.ask(server, sink=sink))
+            await sink.fed.wait()
+            nursery.cancel_scope.cancel()
+        if sink.size == len(b"ok"):
             break
     assert (await pool.ask(server)).content == b"ok"
     assert server.accepted == 1
