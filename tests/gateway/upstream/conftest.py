@@ -40,6 +40,12 @@ async def make_pool(pump: Pump) -> AsyncIterator[MakePool]:
 
 
 @pytest.fixture
+def patient_clock() -> trio.testing.MockClock:
+    """A clock that jumps when nothing happens, and gives the kernel time to deliver what was sent."""
+    return trio.testing.MockClock(autojump_threshold=0.03)
+
+
+@pytest.fixture
 def pool(make_pool: MakePool) -> Pool:
     """A pool with default settings."""
     return make_pool()

@@ -249,7 +249,7 @@ async def test_a_reply_that_is_too_large(serve: Serve, make_pool: MakePool) -> N
 
 
 async def test_a_sink_that_has_all_it_wants_waits_no_longer_for_the_end(
-    serve: Serve, pool: Pool, autojump_clock: trio.testing.MockClock
+    serve: Serve, pool: Pool, patient_clock: trio.testing.MockClock
 ) -> None:
     resets: list[int | None] = []
 
@@ -317,7 +317,7 @@ async def test_prior_knowledge_that_is_wrong(serve: Serve, make_pool: MakePool) 
 
 
 async def test_a_silent_stream_ends_after_its_time_and_its_neighbours_go_on(
-    serve: Serve, make_pool: MakePool, autojump_clock: trio.testing.MockClock
+    serve: Serve, make_pool: MakePool, patient_clock: trio.testing.MockClock
 ) -> None:
     async def handle(peer: H2Peer) -> None:
         silent, lively = await peer.request(), await peer.request()
@@ -348,7 +348,7 @@ async def test_a_silent_stream_ends_after_its_time_and_its_neighbours_go_on(
 @pytest.mark.deadline(200)  # by the test's clock
 @pytest.mark.parametrize("answers", [True, False])
 async def test_a_silent_connection_is_asked_whether_it_is_there(
-    serve: Serve, make_pool: MakePool, autojump_clock: trio.testing.MockClock, answers: bool
+    serve: Serve, make_pool: MakePool, patient_clock: trio.testing.MockClock, answers: bool
 ) -> None:
     pings = 0
 
@@ -376,7 +376,7 @@ async def test_a_silent_connection_is_asked_whether_it_is_there(
 @pytest.mark.deadline(200)  # by the test's clock
 @pytest.mark.parametrize("answers", [True, False])
 async def test_a_connection_that_was_long_idle_is_asked_before_a_request_depends_on_it(
-    serve: Serve, pool: Pool, autojump_clock: trio.testing.MockClock, answers: bool
+    serve: Serve, pool: Pool, patient_clock: trio.testing.MockClock, answers: bool
 ) -> None:
     async def handle(peer: H2Peer) -> None:
         peer.answers_pings = answers
@@ -390,7 +390,7 @@ async def test_a_connection_that_was_long_idle_is_asked_before_a_request_depends
 
 
 async def test_a_body_that_is_not_taken(
-    serve: Serve, make_pool: MakePool, autojump_clock: trio.testing.MockClock
+    serve: Serve, make_pool: MakePool, patient_clock: trio.testing.MockClock
 ) -> None:
     async def handle(peer: H2Peer) -> None:
         await peer.until_left()

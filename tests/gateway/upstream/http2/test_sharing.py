@@ -142,7 +142,7 @@ async def test_what_the_first_settings_refuse_is_sent_again(serve: Serve, make_p
 
 @pytest.mark.parametrize("allowed", [0, 1])
 async def test_a_provider_that_takes_next_to_nothing(
-    serve: Serve, make_pool: MakePool, autojump_clock: trio.testing.MockClock, allowed: int
+    serve: Serve, make_pool: MakePool, patient_clock: trio.testing.MockClock, allowed: int
 ) -> None:
     crowd = Crowd(allowed)
     server = await serve(crowd.handler)

@@ -187,7 +187,7 @@ async def test_what_was_held_back_is_given_out_before_the_end_is_told(serve: Ser
 
 
 @pytest.mark.deadline(100)  # by the test's clock
-async def test_a_paused_stream_is_not_silent(serve: Serve, pool: Pool, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_paused_stream_is_not_silent(serve: Serve, pool: Pool, patient_clock: trio.testing.MockClock) -> None:
     provider = Generous(2 * limits.STREAM_WINDOW)
     sink = PausingSink(paused=True)
     server = await serve(http2(provider.handle))
