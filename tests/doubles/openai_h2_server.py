@@ -24,7 +24,7 @@ from tests.doubles.openai_server import OpenAIServer, UpstreamExchange
 
 
 class OpenAIH2Server(OpenAIServer):
-    """Serves over TLS with ALPN, or by prior knowledge when there is no context.
+    """Serves over TLS, or by prior knowledge when there is no context. The context has to offer h2.
 
     `settings`: what each connection's first SETTINGS say; None: nothing.
     """
@@ -42,8 +42,6 @@ class OpenAIH2Server(OpenAIServer):
         self.resets = 0
         """Streams that were left by their client."""
         self._context = context
-        if context is not None:
-            context.set_alpn_protocols(["h2", "http/1.1"])
 
     @property
     def base_url(self) -> str:

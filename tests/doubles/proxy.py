@@ -50,10 +50,9 @@ class TunnelProxy:
             inner = await trio.open_tcp_stream(host.strip("[]"), int(port))
             for byte in b"HTTP/1.1 200 Connected\r\n" + self.greeting + b"\r\n":
                 await stream.send_all(bytes([byte]))
-            async with trio.open_nursery() as nursery:
+            async with inner, trio.open_nursery() as nursery:
                 nursery.start_soon(_copy, stream, inner, nursery.cancel_scope)
                 nursery.start_soon(_copy, inner, stream, nursery.cancel_scope)
-            await trio.aclose_forcefully(inner)
 
     def _is_allowed(self, head: bytes) -> bool:
         if self.credentials is None:

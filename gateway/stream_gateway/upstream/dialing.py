@@ -1,6 +1,7 @@
 """Dialing: from an origin to a connected socket, through a proxy and TLS where they are wanted."""
 
 import contextlib
+import os
 import socket
 import ssl
 from typing import Final, Literal, NamedTuple
@@ -96,7 +97,7 @@ class Dialer:
         except ssl.SSLError as error:
             raise httpx.ConnectError(f"TLS with {self.name} failed: {_explain(error)}.") from None
         except OSError as error:
-            message = f"Cannot connect to {self.name}{self._through()}: {error.strerror or error}."
+            message = f"Cannot connect to {self.name}{self._through()}: {_reason(error)}."
             raise httpx.ConnectError(message) from None
 
     async def _dial(self) -> Wire:
@@ -149,6 +150,18 @@ class Dialer:
 
     def _through(self) -> str:
         return "" if self._proxy is None else f" through the proxy {self._proxy.host}:{self._proxy.port}"
+
+
+def _reason(error: OSError) -> str:
+    """The system's word for it: Trio reports that no attempt has succeeded, and keeps the reasons behind that."""
+    cause = error.__cause__
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    if error.errno is None and isinstance(cause, OSError):
+        error = cause
+    if error.errno is None or isinstance(error, socket.gaierror):
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
 
 
 def _explain(error: ssl.SSLError) -> str:

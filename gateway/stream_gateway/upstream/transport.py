@@ -4,6 +4,7 @@ Every change of the pool is a plain function call inside one task, and every `aw
 request may be cancelled at any moment without leaving a connection that nobody owns.
 """
 
+import math
 import ssl
 from typing import Final
 
@@ -206,7 +207,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
     async def run(self) -> None:
         """Keep `prewarm` connections open and close those that are idle for too long, until cancelled."""
         shortest, longest = PATIENCE
-        pause, last = shortest, -longest
+        pause, last = shortest, -math.inf
         while True:
             self._pool.attention = trio.Event()
             look_again = self._pool.evict(trio.current_time())

@@ -111,8 +111,7 @@ def test_a_proxy_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch, text: str)
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("protocol", ["http1", "http2"])
 async def test_a_tunnel(serve: Serve, make_pool: MakePool, proxy: TunnelProxy, scheme: str, protocol: str) -> None:
-    context = server_context("127.0.0.1")
-    context.set_alpn_protocols(["h2"] if protocol == "http2" else ["http/1.1"])
+    context = server_context("127.0.0.1", protocol="h2" if protocol == "http2" else "http/1.1")
     handler = http2(answer_all) if protocol == "http2" else always_ok
     server = await serve(handler, context if scheme == "https" else None)
     proxy.greeting = b"Via: 1.1 double\r\n"

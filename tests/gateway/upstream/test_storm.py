@@ -121,10 +121,8 @@ async def storm(pool: Pool, server: Loopback, count: int, scheme: str = "http") 
 async def test_a_storm(serve: Serve, make_pool: MakePool, speaks: str, secure: bool, count: int) -> None:
     provider = Provider()
     handler: Handler = provider.http1 if speaks == "http1" else http2(provider.http2, {3: 10})
-    context = server_context("127.0.0.1") if secure else None
-    if context is not None:
-        context.set_alpn_protocols(["http/1.1"] if speaks == "http1" else ["h2"])
-    server = await serve(handler, context)
+    context = server_context("127.0.0.1", protocol="http/1.1" if speaks == "http1" else "h2")
+    server = await serve(handler, context if secure else None)
     before = open_files()
     mode = {"http1": "off", "http2": "auto" if secure else "prior-knowledge"}[speaks]
     pool = make_pool(max_connections=20, http2=mode, ssl_context=client_context())

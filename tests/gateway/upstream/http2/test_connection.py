@@ -282,7 +282,7 @@ async def test_a_sink_that_has_all_it_wants_waits_no_longer_for_the_end(
 
 
 async def test_it_is_agreed_on_over_tls(nursery: trio.Nursery, make_pool: MakePool) -> None:
-    server = OpenAIH2Server(context=server_context("127.0.0.1", newest=True))
+    server = OpenAIH2Server(context=server_context("127.0.0.1", protocol="h2"))
     server.scripts["mock"] = script = Script(deltas=words(50))
     await nursery.start(server.run)
     transport = make_pool(ssl_context=client_context()).transport_to(server.port, "https")
@@ -297,13 +297,13 @@ async def test_it_is_agreed_on_over_tls(nursery: trio.Nursery, make_pool: MakePo
 async def test_a_provider_that_does_not_offer_it_is_spoken_to_in_http1(
     serve: Serve, make_pool: MakePool, mode: str
 ) -> None:
-    server = await serve(always_ok, server_context("127.0.0.1", newest=False))
+    server = await serve(always_ok, server_context("127.0.0.1"))
     pool = make_pool(ssl_context=client_context(), http2=mode)
     assert (await pool.ask(server, scheme="https")).content == b"ok"
 
 
 async def test_prior_knowledge_that_is_wrong(serve: Serve, make_pool: MakePool) -> None:
-    server = await serve(always_ok, server_context("127.0.0.1", newest=False))
+    server = await serve(always_ok, server_context("127.0.0.1"))
     pool = make_pool(ssl_context=client_context(), http2="prior-knowledge")
     with pytest.raises(httpx.ConnectError, match="does not offer HTTP/2"):
         await pool.ask(server, scheme="https")

@@ -66,8 +66,7 @@ async def test_a_hundred_streams_use_one_connection_and_the_next_ones_a_second(
     serve: Serve, make_pool: MakePool, scheme: str
 ) -> None:
     crowd = Crowd(100)
-    context = server_context("127.0.0.1")
-    context.set_alpn_protocols(["h2"])
+    context = server_context("127.0.0.1", protocol="h2")
     server = await serve(crowd.handler, context if scheme == "https" else None)
     pool = make_pool(http2="auto" if scheme == "https" else "prior-knowledge", ssl_context=client_context())
     await crowd_asks(pool, server, crowd, 100, arrive=100, scheme=scheme)
