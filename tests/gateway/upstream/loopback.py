@@ -202,14 +202,17 @@ class Pool:
 
     def __init__(self, pump: Pump, **options: Any) -> None:
         self._pump = pump
-        self._options = {
-            **{"max_connections": 10, "silence_timeout": 5.0, "write_timeout": 5.0, "max_reply_bytes": 100_000},
+        of_both = {"write_timeout": 5.0}
+        self._dialing: dict[str, Any] = {"connect_timeout": 5.0, **of_both}
+        self._options: dict[str, Any] = {
+            **{"max_connections": 10, "silence_timeout": 5.0, "max_reply_bytes": 100_000, **of_both},
             **{"idle_timeout": 60.0, "max_lifetime": 3600.0},
         }
-        self._dialing: dict[str, Any] = {"connect_timeout": 5.0, "write_timeout": 5.0}
         for name, value in options.items():
-            known = self._dialing if name in ("connect_timeout", "http2", "proxy", "ssl_context") else self._options
-            known[name] = value
+            if name in ("connect_timeout", "write_timeout", "http2", "proxy", "ssl_context"):
+                self._dialing[name] = value
+            if name not in ("connect_timeout", "http2", "proxy", "ssl_context"):
+                self._options[name] = value
         self._transports: dict[str, PooledTransport] = {}
 
     def transport_to(self, port: int, scheme: str = "http", host: str = "127.0.0.1") -> PooledTransport:

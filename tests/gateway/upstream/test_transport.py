@@ -299,3 +299,15 @@ async def test_a_connection_that_takes_too_long(
     pool = make_pool(connect_timeout=3.0)
     with pytest.raises(httpx.ConnectTimeout, match="within 3 seconds"):
         await pool.ask(server)
+
+
+async def test_a_provider_that_takes_nothing(serve: Serve, make_pool: MakePool) -> None:
+    async def deaf(peer: Peer) -> None:
+        await trio.sleep_forever()
+
+    pool = make_pool(write_timeout=0.3, silence_timeout=15.0)
+    server = await serve(deaf)
+    # The kernel ends the connection, long before the silence would: that would be a timeout.
+    with pytest.raises(httpx.NetworkError):
+        await pool.ask(server, body=b"x" * 30_000_000)
+    assert pool.counts == (0, 0)
