@@ -143,14 +143,16 @@ class Pool:
         if self._settling:
             return  # looking at a connection has shown that it is closed, for example; the loop below goes on
         self._settling = True
-        while self._waiting and self._unsettled:
-            self._unsettled = False
-            if (grant := self._next()) is not None:
-                ticket = next(iter(self._waiting))
-                del self._waiting[ticket]
-                ticket.grant(grant)
-                self._unsettled = True
-        self._settling = False
+        try:
+            while self._waiting and self._unsettled:
+                self._unsettled = False
+                if (grant := self._next()) is not None:
+                    ticket = next(iter(self._waiting))
+                    del self._waiting[ticket]
+                    ticket.grant(grant)
+                    self._unsettled = True
+        finally:
+            self._settling = False
 
     def _next(self) -> Member | Leave | None:
         now = trio.current_time()
@@ -168,8 +170,12 @@ class Pool:
         for member in tuple(self._shared):
             if now - member.born > self._max_lifetime:
                 self._retire(member)
-            elif member.has_room and (member.requests or member.connection.is_at_rest()) and member.has_room:
-                return member
+            elif member.has_room:
+                # One that serves nothing may have been closed meanwhile; one that does would have told its requests.
+                if not member.requests and not member.connection.is_at_rest():
+                    continue
+                if member.has_room:  # still, after what it may have said just now
+                    return member
         return None
 
     def _at_rest(self, now: float) -> Member | None:

@@ -112,7 +112,8 @@ class Http2Connection:
     async def _make_sure(self) -> None:
         """Ask a connection that has long been silent whether it is still there, before a request depends on it."""
         self._ping(trio.current_time())
-        self._heard = trio.Event()
+        if self._heard.is_set():  # otherwise others wait for the same answer
+            self._heard = trio.Event()
         with trio.move_on_after(limits.PING_TIMEOUT) as scope:
             await self._heard.wait()
         if scope.cancelled_caught:
@@ -242,7 +243,7 @@ class Http2Connection:
                 self._pump.pause(self._sock)
         if self.streams != before and not self.closed:
             self._on_changed()
-            self._close_if_done()
+        self._close_if_done()
 
     def _say_why(self, message: str) -> None:
         self.flush()

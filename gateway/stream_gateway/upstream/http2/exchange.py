@@ -25,9 +25,9 @@ _log = structlog.get_logger()
 
 _NEVER: Final = float("inf")
 
-_OF_THE_CONNECTION: Final = {
-    *(b"host", b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade", b"te")
-}
+_OF_THE_CONNECTION: Final = frozenset(
+    (b"host", b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade", b"te")
+)
 """Fields that HTTP/2 has no place for (RFC 9113 §8.2.2), and Host, which is `:authority`."""
 
 _BODILESS: Final = (204, 304)
@@ -78,7 +78,11 @@ class Http2Exchange:
     # ---- in its own task
 
     def fields(self) -> list[tuple[bytes, bytes]]:
-        """The request's header fields (RFC 9113 §8.3.1)."""
+        """The request's header fields (RFC 9113 §8.3.1).
+
+        The provider's key is indexed by HPACK like any other: nobody else writes header fields on this connection, so
+        nobody can guess at it by their compressed size (RFC 7541 §7.1).
+        """
         request = self._request
         host = request.headers.get("host", "")
         fields = [

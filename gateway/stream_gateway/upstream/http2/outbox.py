@@ -39,7 +39,11 @@ class Outbox:
     def send(self, data: bytes) -> None:
         """Send bytes, now or as soon as it goes."""
         if self._tls is not None:
-            self._tls.write(data)
+            try:
+                self._tls.write(data)
+            except OSError as error:  # the provider has ended TLS, and the connection not yet
+                self._broken(error)
+                return
             data = self._tls.outgoing()
         if self._unsent:
             self._unsent += data

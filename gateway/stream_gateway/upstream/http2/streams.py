@@ -236,11 +236,13 @@ class Http2Streams:
 
     def _on_reset(self, event: events.StreamReset) -> None:
         if (exchange := self._exchanges.pop(event.stream_id, None)) is not None:
-            message = f"The provider reset the stream: {frames.code_name(int(event.error_code))}."
-            if event.remote_reset and event.error_code == ErrorCodes.REFUSED_STREAM:
-                exchange.fail_unprocessed(message)
+            name = frames.code_name(int(event.error_code))
+            if not event.remote_reset:  # h2 has reset it for what the provider did
+                exchange.fail(f"The provider broke HTTP/2: {name}.", httpx.RemoteProtocolError)
+            elif event.error_code == ErrorCodes.REFUSED_STREAM:
+                exchange.fail_unprocessed(f"The provider reset the stream: {name}.")
             else:
-                exchange.fail(message)
+                exchange.fail(f"The provider reset the stream: {name}.")
 
     def _on_window(self, event: events.WindowUpdated) -> None:
         self.unblock()

@@ -88,7 +88,7 @@ async def a_coding_that_it_does_not_keep_to(peer: H2Peer, request: H2Request) ->
         (too_much, "longer than its head says"),
         (a_body_without_a_head, "a body without a head"),
         (a_strange_status, "without a status"),
-        (too_wide_a_window, "reset the stream: FLOW_CONTROL_ERROR"),
+        (too_wide_a_window, "broke HTTP/2: FLOW_CONTROL_ERROR"),
         (an_unknown_coding, "not asked for: compress"),
         (a_coding_that_it_does_not_keep_to, "broken"),
     ],
