@@ -149,6 +149,7 @@ class H2Peer:
     async def send(self, request: H2Request, data: bytes, *, end: bool = False) -> None:
         """Send data as the windows admit it, until the client leaves the stream."""
         while not request.left.is_set():
+            news = self._news  # what opens the window may come while this is being sent
             try:
                 window = self.h2.local_flow_control_window(request.id)
                 size = min(len(data), window, self.h2.max_outbound_frame_size)
@@ -161,7 +162,7 @@ class H2Peer:
             if not data:
                 return
             if size <= 0:
-                await self._news.wait()
+                await news.wait()
 
     async def reset(self, request: H2Request, code: ErrorCodes = ErrorCodes.INTERNAL_ERROR) -> None:
         """Break one stream off."""
