@@ -31,7 +31,7 @@ profile: $(SETUP)        ## where the time goes: make profile CASE=steady
 	$(BIN)/python -m bench profile $(CASE)
 
 conformance: $(SETUP)    ## the Autobahn testsuite against the sockets' code (needs Python 2.7)
-	$(BIN)/python -m tests.conformance
+	$(BIN)/python -m tests.conformance $(ARGS)
 
 fmt: $(SETUP)
 	$(BIN)/ruff format .

@@ -30,7 +30,7 @@ def request_bytes(method: str, path: str, headers: Mapping[str, str], body: obje
 class Client:
     """One connection. Nothing in it raises; whatever goes wrong is told to the request's `on_end`."""
 
-    __slots__ = ("_connected", "_loop", "_on_body", "_on_end", "_on_head", "_outbox", "_socket", "fd", "response")
+    __slots__ = ("_connected", "_loop", "_on_body", "_on_end", "_outbox", "_socket", "fd", "response")
 
     def __init__(self, loop: Loop, port: int, receive_buffer: int = 0) -> None:
         self._loop = loop
@@ -43,7 +43,6 @@ class Client:
         self._outbox = b""
         self._on_body: OnBody | None = None
         self._on_end: OnEnd | None = None
-        self._on_head: Callable[[], None] | None = None
         self.response = Response()
         self._socket.connect_ex(("127.0.0.1", port))
         loop.watch(self.fd, OUT, self._on_event)
@@ -53,17 +52,12 @@ class Client:
         """Another request may be sent on it."""
         return self.fd >= 0 and self._on_end is None
 
-    def send(self, request: bytes, on_body: OnBody, on_end: OnEnd, on_head: Callable[[], None] | None = None) -> None:
+    def send(self, request: bytes, on_body: OnBody, on_end: OnEnd) -> None:
         self.response = Response()
-        self._on_body, self._on_end, self._on_head = on_body, on_end, on_head
+        self._on_body, self._on_end = on_body, on_end
         self._outbox = request
         if self._connected:
             self._flush()
-
-    def say(self, data: bytes) -> None:
-        """Sends more on a connection that has become something else than HTTP."""
-        self._outbox += data
-        self._flush()
 
     def _flush(self) -> None:
         try:
@@ -122,9 +116,6 @@ class Client:
         except (BadResponse, ValueError) as error:
             self._over(f"the response is broken: {error}")
             return
-        if self._on_head is not None and self.response.head:
-            on_head, self._on_head = self._on_head, None
-            on_head()
         if body:
             self._on_body(body, now)
         if self.response.done:

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.loads.burst import burst
-from bench.loads.carriers import carriers
 from bench.loads.churn import churn
+from bench.loads.commands import commands
+from bench.loads.compression import compression
+from bench.loads.fairness import fairness
 from bench.loads.fan_out import fan_out
 from bench.loads.first import first
-from bench.loads.idle import idle
+from bench.loads.idle import idle, idle_sockets
 from bench.loads.leave import leave
 from bench.loads.plain import plain
 from bench.loads.run import Place, Run
@@ -29,7 +31,23 @@ from bench.loop import sharpen_timers
 from bench.result import Result
 
 LOADS: dict[str, Callable[..., None]] = {
-    load.__name__: load for load in (burst, carriers, churn, fan_out, first, idle, leave, plain, slow, steady, storm)
+    load.__name__: load
+    for load in (
+        burst,
+        churn,
+        commands,
+        compression,
+        fairness,
+        fan_out,
+        first,
+        idle,
+        idle_sockets,
+        leave,
+        plain,
+        slow,
+        steady,
+        storm,
+    )
 }
 
 

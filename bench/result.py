@@ -43,6 +43,8 @@ class Result:
     """Requests or streams that ended otherwise than they should."""
     unfinished: int = 0
     """Streams cut at the deadline: the target did not keep up, which is slow but not wrong."""
+    saturated: bool = False
+    """The target did not keep up: the longer the run, the worse the figures; another one would not tell more."""
     problem: str = ""
     """The first thing that went wrong, as a sentence."""
     notes: list[str] = dataclasses.field(default_factory=list)

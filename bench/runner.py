@@ -32,7 +32,8 @@ class Plan:
     full: bool
 
     def steps_of(self, target: Target, repeat: int) -> Iterator[Step]:
-        for case in self.cases:
+        # Those that want a fresh target come last: they leave thousands of dead connections to be cleared away.
+        for case in sorted(self.cases, key=lambda case: case.fresh):
             for variant in case.chosen(self.full):
                 yield Step(case, variant, target, repeat)
 
@@ -40,6 +41,9 @@ class Plan:
     def count(self) -> int:
         return self.repeats * sum(len(case.chosen(self.full)) for case in self.cases) * len(self.targets)
 
+
+ONCE = "saturated, and so measured once only"
+"""Why there are no more results of a peer that has had one."""
 
 Found = Callable[[Step, Result | str], None]
 """Told of each step's result, or why there is none."""
@@ -51,6 +55,8 @@ class Runner:
 
     def __init__(self, household: Household) -> None:
         self._household = household
+        self._saturated: set[tuple[str, str, str]] = set()
+        """Peers by case, variant and name that did not keep up: they would not the next time either."""
         self._upstream_port = free_port()
         command = [sys.executable, "-m", "bench.upstream", "--port", str(self._upstream_port)]
         self._upstream = household.start("upstream", command, household.cores.upstream)
@@ -68,11 +74,8 @@ class Runner:
         try:
             for step in steps:
                 starting(step)
-                if not _possible(step):
-                    found(step, "n/a")
-                    continue
-                if hopeless:
-                    found(step, hopeless)
+                if excuse := self._excuse(step) or hopeless:
+                    found(step, excuse)
                     continue
                 try:
                     standing = self._ready(standing, target, step.case.fresh)
@@ -80,13 +83,25 @@ class Runner:
                     hopeless = str(error)
                     found(step, hopeless)
                     continue
-                try:
-                    found(step, self.measure(standing, step.case, step.variant, full))
-                except ProcessFailed as error:
-                    found(step, str(error))
+                found(step, self._tried(standing, step, full))
         finally:
             if standing is not None:
                 standing.stop()
+
+    def _excuse(self, step: Step) -> str:
+        """Why a step is not carried out; empty if it is to be."""
+        if not _possible(step):
+            return "n/a"
+        return ONCE if (step.case.name, step.variant, step.target.name) in self._saturated else ""
+
+    def _tried(self, standing: "Standing", step: Step, full: bool) -> Result | str:
+        try:
+            result = self.measure(standing, step.case, step.variant, full)
+        except ProcessFailed as error:
+            return str(error)
+        if result.saturated and step.target.kind == "peer":
+            self._saturated.add((step.case.name, step.variant, step.target.name))
+        return result
 
     def _ready(self, standing: "Standing | None", target: Target, fresh: bool) -> "Standing":
         """The target as it stands, or a new one if that is wanted, or it was left dead or swamped."""
@@ -192,4 +207,8 @@ def _possible(step: Step) -> bool:
     way = step.case.variants[step.variant].get("way")
     if way is not None and (step.target.fan_out is None or way not in step.target.fan_out.ways):
         return False
-    return not step.case.needs or step.case.needs in step.target.can
+    command = step.case.variants[step.variant].get("command")
+    if command is not None and (step.target.fan_out is None or command not in step.target.fan_out.commands):
+        return False
+    needs = step.case.needs or ("" if way else "chat")
+    return not needs or needs in step.target.can

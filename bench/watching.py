@@ -1,11 +1,10 @@
-"""The ways to watch a stream that others watch too: by SSE, or by a WebSocket that is told what to say."""
+"""How a target lets many watch one generation, as plain data: its paths, and what is said there."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from bench.client import Client, request_bytes
-from bench.websocket import Frames, client_text, handshake
+CarrierName = Literal["sse", "websocket", "http2"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,14 +12,25 @@ class Way:
     """How to watch. `{id}` stands for the stream's id."""
 
     path: str
-    websocket: bool = False
+    carrier: CarrierName = "sse"
     protocol: str = ""
     """The WebSocket subprotocol to ask for."""
+    deflate: bool = False
+    """Over a WebSocket: permessage-deflate is asked for, and must be agreed to."""
     says: tuple[str, ...] = ()
     """What a client says: the first once it is connected, each further one when it has heard something more.
 
     An empty one is not said, but waits all the same.
     """
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """What a client may say over and over on a WebSocket. `{id}` stands for a stream's id, `{ref}` for a number."""
+
+    says: str
+    hears: str
+    """How the reply begins."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,44 +40,12 @@ class FanOut:
     create: str
     """The path that takes a chat request and answers `{"id": …}`."""
     ways: Mapping[str, Way]
-    """By name: "sse", "websocket"."""
+    """By name: "sse", "websocket", "websocket-deflate", "http2"."""
+    commands: Mapping[str, tuple[Command, ...]] = dataclasses.field(default_factory=dict)
+    """Commands to be said in turn on the way "websocket", by a name for them."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "FanOut":
         ways = {name: Way(**{**way, "says": tuple(way["says"])}) for name, way in data["ways"].items()}
-        return cls(data["create"], ways)
-
-
-def watch(
-    client: Client,
-    way: Way,
-    stream: str,
-    headers: Mapping[str, str],
-    on_body: Callable[[bytes, int], None],
-    on_end: Callable[[str], None],
-) -> None:
-    """Has a client watch; `on_body` gets what the stream says, whatever carries it."""
-    path = way.path.format(id=stream)
-    if not way.websocket:
-        request = request_bytes("GET", path, {**headers, "accept": "text/event-stream"})
-        client.send(request, on_body, on_end)
-        return
-    frames = Frames()
-
-    to_say = list(way.says)
-
-    def speak() -> None:
-        if to_say and (text := to_say.pop(0)):
-            client.say(client_text(text.replace("{id}", stream)))
-
-    def unframe(data: bytes, now: int) -> None:
-        payloads = frames.feed(data)
-        for _ in payloads:
-            speak()
-        if frames.replies:
-            client.say(frames.replies)
-            frames.replies = b""
-        if payloads:
-            on_body(b"".join(payloads), now)
-
-    client.send(handshake(path, way.protocol, headers), unframe, on_end, speak)
+        commands = {name: tuple(Command(**each) for each in group) for name, group in data["commands"].items()}
+        return cls(data["create"], ways, commands)

@@ -3,20 +3,32 @@
 import base64
 import hashlib
 import os
+import zlib
 from collections.abc import Mapping
 
 from bench.client import request_bytes
 
 _TEXT, _CLOSE, _PING, _PONG = 0x1, 0x8, 0x9, 0xA
+_COMPRESSED = 0x40
+_TAIL = b"\0\0\xff\xff"
+"""What the wire leaves out at the end of a compressed message (RFC 7692, section 7.2.2)."""
 _ACCEPT = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
-def handshake(path: str, protocol: str, headers: Mapping[str, str]) -> bytes:
+def handshake(path: str, protocol: str, headers: Mapping[str, str], deflate: bool = False) -> bytes:
     key = base64.b64encode(os.urandom(16)).decode()
     asked = {"upgrade": "websocket", "connection": "Upgrade", "sec-websocket-version": "13", "sec-websocket-key": key}
     if protocol:
         asked["sec-websocket-protocol"] = protocol
+    if deflate:
+        # What browsers ask for.
+        asked["sec-websocket-extensions"] = "permessage-deflate; client_max_window_bits"
     return request_bytes("GET", path, {**headers, **asked})
+
+
+def agrees_to_deflate(head: bytes) -> bool:
+    """Whether the head of a response to `handshake` says that messages may be compressed (RFC 7692, section 5)."""
+    return b"permessage-deflate" in head.lower()
 
 
 def accept_value(key: bytes) -> bytes:
@@ -48,7 +60,9 @@ def _length(length: int, mask: int) -> bytes:
 class Frames:
     """Reads a server's frames from pieces cut anywhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, deflate: bool = False) -> None:
+        """`deflate`: messages may come compressed."""
+        self._inflate = zlib.decompressobj(-zlib.MAX_WBITS) if deflate else None
         self._rest = b""
         self.closed = False
         self.replies = b""
@@ -62,7 +76,7 @@ class Frames:
         while (frame := _frame_at(data, position)) is not None:
             opcode, start, stop = frame
             if opcode < _CLOSE:
-                payloads.append(data[start:stop])
+                payloads.append(self._payload(data[start:stop], bool(data[position] & _COMPRESSED)))
             elif opcode == _PING:
                 self.replies += _client_frame(_PONG, data[start:stop])
             elif opcode == _CLOSE:
@@ -70,6 +84,11 @@ class Frames:
             position = stop
         self._rest = data[position:]
         return payloads
+
+    def _payload(self, data: bytes, compressed: bool) -> bytes:
+        if not compressed or self._inflate is None:
+            return data
+        return self._inflate.decompress(data + _TAIL)
 
 
 def _frame_at(data: bytes, position: int) -> tuple[int, int, int] | None:

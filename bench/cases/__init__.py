@@ -2,11 +2,14 @@
 
 from bench.cases import (
     burst,
-    carriers,
     churn,
+    commands,
+    compression,
+    fairness,
     fan_out,
     first_chunk,
     idle,
+    idle_sockets,
     leave,
     plain,
     slow,
@@ -17,7 +20,22 @@ from bench.cases.case import Case, Metric
 
 CASES: dict[str, Case] = {
     module.CASE.name: module.CASE
-    for module in (first_chunk, steady, burst, plain, fan_out, carriers, storm, leave, slow, idle, churn)
+    for module in (
+        first_chunk,
+        steady,
+        burst,
+        plain,
+        fan_out,
+        compression,
+        storm,
+        commands,
+        fairness,
+        leave,
+        slow,
+        idle,
+        idle_sockets,
+        churn,
+    )
 }
 
 __all__ = ["CASES", "Case", "Metric"]

@@ -10,8 +10,8 @@ CASE = Case(
         "a write a chunk": {"block": 0},
         "16 KiB writes": {"block": 16_384},
     },
-    quick={"streams": 20, "chunks": 5_000, "most": 8.0},
-    full={"streams": 20, "chunks": 5_000, "most": 10.0},
+    quick={"streams": 20, "chunks": 5_000, "most": 5.0},
+    full={"streams": 20, "chunks": 5_000, "most": 5.0},
     glance={"16 KiB writes": "burst"},
     metrics=(
         Metric(

@@ -37,8 +37,8 @@ class Case:
     """… and of a full one."""
     quick_variants: tuple[str, ...] | None = None
     """Those which a quick run takes; None: all."""
-    needs: str = "chat"
-    """What the target must be able to do, beside the `way` of a variant; empty: nothing more."""
+    needs: str = ""
+    """What the target must be able to do, beside the `way` of a variant; a variant without a way needs "chat"."""
     of_a_process: bool = False
     """Asks about the target's process, so `direct` has no answer."""
     glance: Mapping[str, str] = dataclasses.field(default_factory=dict)

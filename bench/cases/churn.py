@@ -7,8 +7,8 @@ CASE = Case(
     question="What does it cost that clients come and go?",
     load="churn",
     variants={"16 clients": {"clients": 16}},
-    quick={"warm": 0.5, "seconds": 2.0},
-    full={"warm": 1.0, "seconds": 5.0},
+    quick={"warm": 0.3, "seconds": 1.5},
+    full={"warm": 0.5, "seconds": 2.5},
     glance={"16 clients": "come and go"},
     metrics=(
         Metric(

@@ -7,8 +7,8 @@ CASE = Case(
     question="How many requests a second, without streaming?",
     load="plain",
     variants={"16 connections": {"connections": 16}},
-    quick={"warm": 0.7, "seconds": 2.5},
-    full={"warm": 1.5, "seconds": 5.0},
+    quick={"warm": 0.4, "seconds": 1.6},
+    full={"warm": 0.7, "seconds": 2.5},
     glance={"16 connections": "plain requests"},
     metrics=(
         Metric(

@@ -8,7 +8,7 @@ CASE = Case(
     load="storm",
     variants={"1,000 clients, SSE": {"clients": 1_000, "streams": 20, "rate": 10, "way": "sse"}},
     quick={"after": 1.5},
-    full={"after": 4.0},
+    full={"after": 2.5},
     glance={"1,000 clients, SSE": "storm, all back"},
     metrics=(
         milliseconds(

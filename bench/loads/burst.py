@@ -23,6 +23,7 @@ def burst(run: Run, *, streams: int, chunks: int, block: int, most: float) -> No
     run.drive(until=start + int(most * 1e9))
     if not run.meter.stopped:
         run.meter.stop()
+        run.result.saturated = True
         run.result.notes.append(f"stopped after {most:.0f} s")
     for stream in group:
         stream.cut()

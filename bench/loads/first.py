@@ -24,8 +24,9 @@ def first(run: Run, *, streams: int, chunks: int, gap: int, seconds: float) -> N
         stream = Streamed(run, Script(id=number + 1, n=chunks, gap=gap), lambda _: None)
         stream.start_at(start + number * every)
         group.append(stream)
-    run.drive(until=counts_until + int(min(life, 1e9)) + 200_000_000)
     counted = [stream for stream in group if counts_from <= stream.due < counts_until]
+    run.stop_when(lambda: all(stream.tally.first_at or stream.over for stream in counted), since=counts_until)
+    run.drive(until=counts_until + int(min(life, 1e9)) + 200_000_000)
     waited = [stream.tally.first_at - stream.due for stream in counted if stream.tally.first_at]
     for stream in group:
         stream.cut()
@@ -39,4 +40,5 @@ def report(run: Run, waited: list[int], unanswered: int) -> None:
     run.result.tell(histogram, p50_ms=50, p99_ms=99)
     run.result.values["requests"] = len(waited)
     if unanswered:
+        run.result.saturated = True
         run.result.notes.append(f"saturated: {unanswered:,} requests had no first chunk in time")

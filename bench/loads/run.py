@@ -17,6 +17,7 @@ from bench.wire import Script
 
 _LATE_STARTS = 5_000_000
 """A first request this far ahead leaves time to prepare; nanoseconds."""
+_LOOKS_APART = 20_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +80,17 @@ class Run:
 
         self.loop.at(min(self.deadline, until or self.deadline), stop)
         self.loop.run()
+
+    def stop_when(self, done: Callable[[], bool], since: int = 0) -> None:
+        """Has the loop stop as soon as `done` says so; from `since` on it is asked, again and again."""
+
+        def look() -> None:
+            if done():
+                self.loop.stop()
+            else:
+                self.loop.at(now_ns() + _LOOKS_APART, look)
+
+        self.loop.at(max(since, now_ns() + _LOOKS_APART), look)
 
     def broken(self, sentence: str) -> None:
         self.result.broken += 1

@@ -9,12 +9,14 @@ from bench.wire import Script
 _BYTES_A_SECOND = 2_048
 _READS_A_SECOND = 10
 _SMALL_BUFFER = 4_096
+_RAMP = 700_000_000
+_SETTLE = 400_000_000
 
 
 def slow(run: Run, *, streams: int, rate: float, size: int, one_in: int, seconds: float) -> None:
     """`streams` of `rate` chunks/s; each `one_in`-th (0: none) reads 2 KB/s. The others' latency is reported."""
     start = run.soon()
-    opens, closes = start + 1_500_000_000, start + int((1.5 + seconds) * 1e9)
+    opens, closes = start + _RAMP + _SETTLE, start + _RAMP + _SETTLE + int(seconds * 1e9)
     run.loop.at(opens, run.meter.start)
     run.loop.at(closes, run.meter.stop)
     group = []
@@ -24,7 +26,7 @@ def slow(run: Run, *, streams: int, rate: float, size: int, one_in: int, seconds
         stream = Streamed(run, script, lambda _: None, Recorder() if drags else run.recorder)
         if drags:
             Dragging(run, stream)
-        stream.start_at(start + number * 1_000_000_000 // streams)
+        stream.start_at(start + number * _RAMP // streams)
         group.append(stream)
     run.drive(until=closes + 20_000_000)
     for stream in group:

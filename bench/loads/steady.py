@@ -50,4 +50,5 @@ def report_latency(run: Run, offered: float) -> None:
     share = received / (offered * result.window_s)
     result.values["delivered"] = min(1.0, share) * 100
     if share < 0.95:
+        result.saturated = True
         result.notes.append(f"saturated: {share:.0%} of the chunks offered arrived in time")

@@ -41,6 +41,7 @@ def storm(run: Run, *, clients: int, streams: int, rate: float, after: float, wa
     def look() -> None:
         if all(client.live_at or client.over for client in group):
             run.meter.stop()
+            run.stop_when(lambda: all(client.over for client in group))
         else:
             run.loop.after(0.02, look)
 

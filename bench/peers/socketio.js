@@ -17,7 +17,10 @@ const server = http.createServer((request, response) => {
 });
 
 const io = new Server(server, { transports: ["websocket"], perMessageDeflate: false, serveClient: false });
-io.on("connection", (socket) => socket.on("watch", (id) => socket.join(id)));
+io.on("connection", (socket) => {
+  socket.on("watch", (id, done) => (socket.join(id), done?.()));
+  socket.on("leave", (id, done) => (socket.leave(id), done?.()));
+});
 
 function relay(body, id) {
   const options = { method: "POST", headers: { "content-type": "application/json", "content-length": body.length } };

@@ -17,6 +17,7 @@ from bench.loop import IN, OUT, Loop, sharpen_timers
 from bench.websocket import accept_value, server_frame
 
 _WEBSOCKET_KEY = re.compile(rb"\r\nsec-websocket-key: *([^\r]+)\r\n", re.IGNORECASE)
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _SWITCHING = (
     b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: %b\r\n\r\n"
 )
@@ -123,13 +124,22 @@ class Floor:
 
     def _first(self, client: Side, data: bytes) -> None:
         if data.startswith(b"POST /v1/streams"):
-            self._broadcasts.append(Broadcast(self.connect, data.partition(b"\r\n\r\n")[2]))
-            identity = json.dumps({"id": str(len(self._broadcasts) - 1)}).encode()
-            client.write(json_response(identity, b"201 Created"))
+            self._create(client, data)
         elif data.startswith(b"GET /v1/streams/"):
             self._broadcasts[int(data.split(b"/")[3])].join(client, data)
         else:
             self._relay(client, data)
+
+    def _create(self, client: Side, data: bytes) -> None:
+        head, _, body = data.partition(b"\r\n\r\n")
+        length = _LENGTH.search(head)
+        if length is not None and len(body) < int(length[1]):
+            # A body may come in a piece of its own.
+            client._on_data = lambda more: self._create(client, data + more)
+            return
+        self._broadcasts.append(Broadcast(self.connect, body))
+        identity = json.dumps({"id": str(len(self._broadcasts) - 1)}).encode()
+        client.write(json_response(identity, b"201 Created"))
 
     def connect(self, on_data: OnData, on_close: Callable[[], None]) -> Side:
         return Side(self._loop, socket.create_connection(("127.0.0.1", self._upstream)), on_data, on_close)

@@ -10,7 +10,8 @@ from bench.report.format import figure
 
 _WIDTH = 520.0
 _ROW = 26.0
-_NAMES = 132.0
+_NAMES = 146.0
+_VALUES = 100.0
 _BROKEN = 4.0
 """A bar of more than this times the median is cut, or the others could not be told apart …"""
 _FEW = 4
@@ -32,7 +33,7 @@ def bars(label: str, unit: str, values: list[tuple[Series, float, tuple[float, f
     limit = max(shown) or 1.0
     if len(shown) > _FEW:
         limit = min(limit, _BROKEN * statistics.median(shown) or limit)
-    room = _WIDTH - _NAMES - 78
+    room = _WIDTH - _NAMES - _VALUES
     parts = []
     for row, (series, value, spread) in enumerate(values):
         top = row * _ROW + 4

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,9 @@ from pathlib import Path
 from bench.processes import ROOT
 from bench.targets.target import Say, Unavailable
 
-CACHE = ROOT / ".bench" / "peers"
+CACHE = Path(os.environ.get("BENCH_PEERS") or ROOT / ".bench" / "peers").absolute()
+"""Where they are kept; checkouts may share a folder."""
+
 _MINUTES = 15
 
 
@@ -39,7 +42,7 @@ class Venv:
         wanted = "\n".join(self._packages)
         if stamp.exists() and stamp.read_text() == wanted:
             return
-        say(f"installing {', '.join(self._packages)} into {self.folder.relative_to(ROOT)}")
+        say(f"installing {', '.join(self._packages)} into {self.folder}")
         shutil.rmtree(self.folder, ignore_errors=True)
         _run([sys.executable, "-m", "venv", str(self.folder)])
         _run([self.bin("python"), "-m", "pip", "install", "--quiet", *self._packages])
@@ -68,7 +71,7 @@ class NodeFolder:
                 raise Unavailable(f"{program} is not installed on this machine")
         stamp = self.folder / ".installed"
         if not stamp.exists() or stamp.read_text() != self._manifest:
-            say(f"installing {self._package} into {self.folder.relative_to(ROOT)}")
+            say(f"installing {self._package} into {self.folder}")
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
             (self.folder / "package.json").write_text(self._manifest)

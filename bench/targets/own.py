@@ -1,5 +1,6 @@
 """The targets that come with this repository: nothing, the floor, the gateway, and the faulty relays."""
 
+import dataclasses
 import importlib.metadata
 import importlib.util
 import sys
@@ -7,23 +8,41 @@ from pathlib import Path
 
 from bench.relays.faulty import FAULTS
 from bench.targets.target import Say, Site, Start, Target, Unavailable
-from bench.watching import FanOut, Way
+from bench.watching import Command, FanOut, Way
 
+_SOCKET = Way(
+    "/v1/connect",
+    "websocket",
+    protocol="stream-gateway.v1+json",
+    says=('{"type":"stream.subscribe","ref":1,"stream":"{id}"}',),
+)
 _STREAMS = FanOut(
     "/v1/streams",
     {
         "sse": Way("/v1/streams/{id}/events"),
-        "websocket": Way(
-            "/v1/connect",
-            websocket=True,
-            protocol="stream-gateway.v1+json",
-            says=('{"type":"stream.subscribe","ref":1,"stream":"{id}"}',),
+        "websocket": _SOCKET,
+        "websocket-deflate": dataclasses.replace(_SOCKET, deflate=True),
+        "http2": Way("/v1/streams/{id}/events", "http2"),
+    },
+    {
+        "cancel": (
+            Command(
+                '{"type":"stream.cancel","ref":{ref},"stream":"nobody-has-made-this"}',
+                '{"type":"error","ref":{ref},"code":"unknown_stream"',
+            ),
+        ),
+        "subscribe": (
+            Command(
+                '{"type":"stream.subscribe","ref":{ref},"stream":"{id}","after":"{cursor}"}',
+                '{"type":"stream.subscribed","ref":{ref},',
+            ),
+            Command('{"type":"stream.unsubscribe","ref":{ref},"stream":"{id}"}', '{"type":"ok","ref":{ref}'),
         ),
     },
 )
 _FLOOR_STREAMS = FanOut(
     "/v1/streams",
-    {"sse": Way("/v1/streams/{id}/events"), "websocket": Way("/v1/streams/{id}/events", websocket=True)},
+    {"sse": Way("/v1/streams/{id}/events"), "websocket": Way("/v1/streams/{id}/events", "websocket")},
 )
 
 _GATEWAY_CONFIG = """\
@@ -33,6 +52,9 @@ port = {port}
 
 [log]
 level = "warning"
+
+[sockets]
+commands_per_second = 1000000
 
 [providers.mock]
 dialect = "openai_chat"
@@ -116,11 +138,11 @@ TARGETS = [
     ),
     Target(
         name="gateway",
-        about="Stream Gateway: HTTP/1.1, SSE and WebSocket",
+        about="Stream Gateway: HTTP/1.1, HTTP/2, SSE and WebSocket",
         kind="gateway",
         install=_gateway_version,
         start=_start_gateway,
-        can=frozenset({"chat", "resume", "carriers"}),
+        can=frozenset({"chat", "resume", "multiplex", "compression"}),
         fan_out=_STREAMS,
     ),
     Target(
@@ -129,8 +151,8 @@ TARGETS = [
         kind="gateway",
         install=_tls_version,
         start=_start_gateway_with_tls,
-        can=frozenset({"carriers"}),
-        fan_out=FanOut("/v1/streams", {}),
+        can=frozenset(),
+        fan_out=FanOut(_STREAMS.create, _STREAMS.ways),
         tls=True,
     ),
     *(

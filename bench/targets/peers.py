@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.processes import ROOT, free_port
 from bench.targets.install import NodeFolder, Venv, first_existing, installed_program
 from bench.targets.target import Say, Site, Start, Target
-from bench.watching import FanOut, Way
+from bench.watching import Command, FanOut, Way
 
 _SOURCES = ROOT / "bench" / "peers"
 
@@ -196,7 +196,7 @@ TARGETS = [
         can=frozenset({"resume"}),
         fan_out=FanOut(
             "/v1/streams",
-            {"sse": Way("/v1/streams/{id}/events"), "websocket": Way("/v1/streams/{id}/events", websocket=True)},
+            {"sse": Way("/v1/streams/{id}/events"), "websocket": Way("/v1/streams/{id}/events", "websocket")},
         ),
     ),
     Target(
@@ -210,8 +210,14 @@ TARGETS = [
             {
                 "websocket": Way(
                     "/socket.io/?EIO=4&transport=websocket",
-                    websocket=True,
+                    "websocket",
                     says=("40", "", '42["watch","{id}"]'),
+                )
+            },
+            {
+                "subscribe": (
+                    Command('42{ref}["watch","{id}"]', "43{ref}["),
+                    Command('42{ref}["leave","{id}"]', "43{ref}["),
                 )
             },
         ),

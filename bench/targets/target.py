@@ -47,7 +47,8 @@ class Target:
     kind: str = "peer"
     """Or "reference" (direct, floor), "gateway", "faulty"."""
     can: frozenset[str] = frozenset({"chat"})
-    """Also "resume": a watcher that comes back with Last-Event-ID gets what it missed."""
+    """Also "resume": a watcher that comes back with Last-Event-ID gets what it missed; and "multiplex": a WebSocket
+    that speaks the gateway's subprotocol, and so creates streams and carries many."""
     path: str = "/v1/chat/completions"
     model: str = "bench"
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 import gc
 import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -14,13 +15,11 @@ from stream_gateway.config import Config, ConfigError, load_config
 from stream_gateway.gateway import Gateway
 from stream_gateway.observe.logging import configure_logging
 from stream_gateway.server.certificates import Certificates
-from stream_gateway.upstream.openai import read_key
+from stream_gateway.server.compression import load_codecs
+from stream_gateway.upstream.keys import read_key
 from stream_gateway.upstream.transport import dialer_for
 
 GC_THRESHOLDS: Final = (50_000, 20, 100)
-
-GOODBYE: Final = 2.0
-"""Seconds in which sockets are closed with a hint to come back, before everything ends."""
 
 app = typer.Typer(
     name="stream-gateway",
@@ -65,6 +64,7 @@ def check(config: Annotated[Path, typer.Argument(help="The TOML file to check.")
             dialer_for(name, provider)
         if settings.server.tls_certificate is not None:
             Certificates(settings.server.tls_certificate, settings.server.tls_key)
+        load_codecs(settings.compression)
     except ConfigError as error:
         _fail(str(error))
     typer.echo(f"{config}: good; {len(settings.providers)} providers, {len(settings.routes)} routes.")
@@ -85,7 +85,7 @@ def _override(config: Config, host: str | None, port: int | None) -> Config:
 
 
 async def _serve(gateway: Gateway) -> None:
-    """Run the gateway until SIGINT or SIGTERM; SIGHUP reads the certificate again."""
+    """Run the gateway until SIGINT or SIGTERM, then drain it; the second one ends it at once. SIGHUP: see `reload`."""
     # Logs are many small objects that live for minutes; a collector that walks them all every few thousand
     # allocations costs a third of the CPU under churn, and pauses of milliseconds. There are few cycles here.
     gc.collect()
@@ -94,15 +94,25 @@ async def _serve(gateway: Gateway) -> None:
     async with trio.open_nursery() as nursery:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
             await nursery.start(gateway.run)
-            async for number in signals:
-                if number != signal.SIGHUP:
-                    structlog.get_logger().info("stopping", signal=signal.Signals(number).name)
-                    break
-                _reload(gateway)
+            await _stopped(gateway, signals)
             gateway.drain()
-            with trio.move_on_after(GOODBYE):
-                await gateway.sockets_gone()
+            nursery.start_soon(_drained, gateway, nursery.cancel_scope)
+            await _stopped(gateway, signals)
             nursery.cancel_scope.cancel()
+
+
+async def _stopped(gateway: Gateway, signals: AsyncIterator[int]) -> None:
+    async for number in signals:
+        if number != signal.SIGHUP:
+            structlog.get_logger().info("stopping", signal=signal.Signals(number).name)
+            return
+        _reload(gateway)
+
+
+async def _drained(gateway: Gateway, scope: trio.CancelScope) -> None:
+    with trio.move_on_after(gateway.config.server.drain_timeout):
+        await gateway.idle()
+    scope.cancel()
 
 
 def _reload(gateway: Gateway) -> None:

@@ -22,6 +22,9 @@ Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Bytes = Annotated[int, msgspec.Meta(gt=0)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
+MAX_TOTAL: Final = 3600.0
+"""Seconds of an answer whose route says nothing: one that trickles for ever has to end some time."""
+
 LOCAL_ORIGINS: Final = ("http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*")
 
 
@@ -45,6 +48,7 @@ class ServerSettings(_Section, frozen=True):
     backlog: Annotated[int, msgspec.Meta(gt=0)] = 1024
     keepalive: Seconds = 15.0
     write_timeout: Seconds = 30.0
+    drain_timeout: Seconds = 30.0
     send_buffer_bytes: Annotated[int, msgspec.Meta(ge=0)] = 131_072
     unix: str | None = None
     reuse_port: bool = False
@@ -93,6 +97,22 @@ class SocketSettings(_Section, frozen=True):
     compression: Literal["context", "shared", "off"] = "context"
 
 
+class CompressionSettings(_Section, frozen=True):
+    """Of HTTP responses. `codings` are names, or `package.module:Class`, best first: the client's weights come before.
+
+    `window_bits`: of gzip, deflate and zstd, as a power of two. `minimum_bytes`: of replies that are not streamed.
+    `budget_bytes`: what all compressors together may take.
+    """
+
+    enabled: bool = True
+    codings: tuple[str, ...] = ("dcz", "gzip", "zstd", "br", "deflate")
+    window_bits: Annotated[int, msgspec.Meta(ge=10, le=15)] = 10
+    gzip_level: Annotated[int, msgspec.Meta(ge=1, le=9)] = 1
+    br_level: Annotated[int, msgspec.Meta(ge=2, le=8)] = 3
+    minimum_bytes: Bytes = 1024
+    budget_bytes: Bytes = 134_217_728
+
+
 class CorsSettings(_Section, frozen=True):
     """Browser origins that may call us; `*` stands for any port, or alone for any origin."""
 
@@ -113,7 +133,7 @@ class ProviderSettings(_Section, frozen=True):
     the environment's counts.
     """
 
-    dialect: Literal["openai_chat"]
+    dialect: Literal["openai_chat", "openai_responses", "anthropic"]
     base_url: str
     api_key_env: str | None = None
     api_key_file: str | None = None
@@ -130,17 +150,88 @@ class ProviderSettings(_Section, frozen=True):
     max_reply_bytes: Bytes = 33_554_432
 
 
+Capability = Literal["tools", "images", "reasoning", "continue"]
+
+
 class TargetSettings(_Section, frozen=True):
-    """Where a route leads: a provider, and its own name for the model (`*`: the name as the client wrote it)."""
+    """Where a route leads: a provider, and its own name for the model (`*`: the name as the client wrote it).
+
+    `capabilities`: what it can do; None for anything but `continue`, which has to be declared. `concurrency`: how
+    many attempts it serves at once, `queue`: how many wait for that. `cost` is a price in any unit: of targets
+    that are equally good, the cheaper is taken.
+    """
 
     provider: str
     model: str
+    weight: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+    priority: Annotated[int, msgspec.Meta(ge=0)] = 0
+    cost: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    capabilities: tuple[Capability, ...] | None = None
+    concurrency: Annotated[int, msgspec.Meta(gt=0)] | None = None
+    queue: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+    @property
+    def name(self) -> str:
+        """How statistics and errors call it."""
+        return f"{self.provider}/{self.model}"
+
+
+class TimeoutSettings(_Section, frozen=True):
+    """`first_token`: of each attempt. `between_tokens`: silence after that. None: the provider's `silence_timeout`.
+
+    `total`: the whole answer, waiting, retries and all; None: an hour.
+    """
+
+    first_token: Seconds | None = None
+    between_tokens: Seconds | None = None
+    total: Seconds | None = None
+
+
+class RetrySettings(_Section, frozen=True):
+    """`attempts`: at most, the first one included. `budget`: retries as a share of requests.
+
+    `backoff` and `max_backoff` bound the random pause before the same target is asked again; `max_wait` bounds what a
+    `Retry-After` may make of it: who asks for more is not asked again.
+    """
+
+    attempts: Annotated[int, msgspec.Meta(ge=1, le=10)] = 3
+    budget: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.2
+    backoff: Seconds = 0.2
+    max_backoff: Seconds = 2.0
+    max_wait: Seconds = 5.0
+
+
+class HedgeSettings(_Section, frozen=True):
+    """A second target is asked when the first token takes longer than `quantile` of them do; `budget`: at most for
+    this share of requests."""
+
+    quantile: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.95
+    budget: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.05
+
+
+class BreakerSettings(_Section, frozen=True):
+    """After `failures` failures a target is left alone for `open_for` seconds, and longer each time a trial fails."""
+
+    failures: Annotated[int, msgspec.Meta(ge=1)] = 5
+    open_for: Seconds = 5.0
 
 
 class RouteSettings(_Section, frozen=True):
-    """A public model name's targets; today the first one serves."""
+    """A public model name: its targets, and how one of them is chosen for each attempt.
+
+    `sticky`: a conversation stays at its target. `queue_timeout`: the longest wait for a place at a target.
+    `after_first_token`: what becomes of an answer that breaks off when a client has seen its beginning.
+    """
 
     targets: Annotated[tuple[TargetSettings, ...], msgspec.Meta(min_length=1)]
+    strategy: Literal["weighted", "least-in-flight", "latency"] = "weighted"
+    sticky: bool = False
+    queue_timeout: Seconds = 5.0
+    after_first_token: Literal["fail", "continue"] = "fail"
+    timeouts: TimeoutSettings = TimeoutSettings()
+    retries: RetrySettings = RetrySettings()
+    hedge: HedgeSettings | None = None
+    breaker: BreakerSettings = BreakerSettings()
 
 
 class Config(_Section, frozen=True):
@@ -150,8 +241,10 @@ class Config(_Section, frozen=True):
     limits: LimitSettings = LimitSettings()
     streams: StreamSettings = StreamSettings()
     sockets: SocketSettings = SocketSettings()
+    compression: CompressionSettings = CompressionSettings()
     cors: CorsSettings = CorsSettings()
     log: LogSettings = LogSettings()
+    timeouts: TimeoutSettings = TimeoutSettings()
     providers: dict[str, ProviderSettings] = {}
     routes: dict[str, RouteSettings] = {}
 
@@ -241,18 +334,21 @@ def _explain(text: str, kind: type[Any], key: str, where: str) -> str:
 
 def _keys(kind: type[Any], path: str) -> list[str]:
     """The keys that may stand at a path below a section."""
-    for part in re.findall(r"\.(\w+)", path):
-        kind = get_type_hints(kind)[part]
-    if "[...]" in path or not hasattr(kind, "__struct_fields__"):
-        kind = TargetSettings
-    return list(kind.__struct_fields__)
+    return list(_at(kind, path).__struct_fields__)
 
 
 def _choices(kind: type[Any], path: str) -> str:
     """The values that may stand at a path below a section, where only some may."""
-    for part in re.findall(r"\.(\w+)", path):
-        kind = get_type_hints(kind)[part]
-    return " or ".join(f"`{choice}`" for choice in get_args(kind))
+    return " or ".join(f"`{choice}`" for choice in get_args(_at(kind, path)))
+
+
+def _at(kind: Any, path: str) -> Any:
+    """The type at a path as msgspec writes it: `.key` for a field, `[0]` or `[...]` for an item of a list."""
+    for field in re.findall(r"\.(\w+)|\[[^]]*\]", path):
+        kind = get_type_hints(kind)[field] if field else get_args(kind)[0]
+        if type(None) in get_args(kind):
+            kind = get_args(kind)[0]
+    return kind
 
 
 def _is_base_url(text: str) -> bool:
@@ -280,13 +376,42 @@ def _check(config: Config, where: str) -> None:
         if provider.api_key_env and provider.api_key_file:
             raise ConfigError(f'{where}: key `providers."{name}"`: give api_key_env or api_key_file, not both.')
     for name, route in config.routes.items():
-        for index, target in enumerate(route.targets):
-            if target.provider != "demo" and target.provider not in config.providers:
-                known = ", ".join(sorted({*config.providers, "demo"}))
-                raise ConfigError(
-                    f'{where}: key `routes."{name}".targets[{index}].provider`: there is no provider '
-                    f"`{target.provider}`; known: {known}."
-                )
+        _check_route(config, name, route, where)
+
+
+def _check_route(config: Config, name: str, route: RouteSettings, where: str) -> None:
+    """What would make a route do something else than whoever wrote it expects."""
+    key = f'{where}: key `routes."{name}"'
+    known = sorted({*config.providers, "demo"})
+    names = [target.name for target in route.targets]
+    for index, target in enumerate(route.targets):
+        here = f"{key}.targets[{index}]"
+        if target.provider not in known:
+            close = difflib.get_close_matches(target.provider, known, 1)
+            hint = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known)}."
+            raise ConfigError(f"{here}.provider`: there is no provider `{target.provider}`; {hint}")
+        if target.name in names[:index]:
+            raise ConfigError(f"{here}`: `{target.name}` is there already; give it more `weight` instead.")
+        if target.queue and target.concurrency is None:
+            raise ConfigError(f"{here}.queue`: nobody waits at a target without a limit; give it `concurrency`.")
+    if not any(target.weight for target in route.targets):
+        raise ConfigError(f"{key}.targets`: all weights are 0, so none is ever chosen; give one a `weight` above 0.")
+    if route.hedge is not None and len(route.targets) == 1:
+        raise ConfigError(f"{key}.hedge`: a hedge asks a second target; add one to `targets`.")
+    if route.after_first_token == "continue" and not any("continue" in (t.capabilities or ()) for t in route.targets):
+        raise ConfigError(
+            f"{key}.after_first_token`: no target declares that it can continue an answer; "
+            'add "continue" to the `capabilities` of one that goes on from a trailing assistant message.'
+        )
+    timeouts = route_timeouts(config, route)
+    if timeouts.first_token is not None and timeouts.first_token >= (timeouts.total or MAX_TOTAL):
+        raise ConfigError(f"{key}.timeouts.first_token`: must be less than `total`, or there is no time for an answer.")
+
+
+def route_timeouts(config: Config, route: RouteSettings) -> TimeoutSettings:
+    """A route's timeouts: its own, where it has some, else those of the section `timeouts`."""
+    own = {name: value for name, value in msgspec.structs.asdict(route.timeouts).items() if value is not None}
+    return msgspec.structs.replace(config.timeouts, **{"total": config.timeouts.total or MAX_TOTAL, **own})
 
 
 def _check_server(server: ServerSettings, where: str) -> None:

@@ -9,23 +9,30 @@ from stream_gateway.engines.memory import MemoryEngine
 from stream_gateway.guard.origins import OriginPolicy
 from stream_gateway.guard.proxies import TrustedProxies
 from stream_gateway.server.certificates import Certificates
-from stream_gateway.server.chat import ChatRoutes
+from stream_gateway.server.compression import Compression, load_codecs
 from stream_gateway.server.exchange import Exchange
+from stream_gateway.server.generations import GenerationRoutes
 from stream_gateway.server.http1 import Handler
 from stream_gateway.server.keepalive import Keepalive
 from stream_gateway.server.listener import Listener, bind
+from stream_gateway.server.models import ModelRoutes
+from stream_gateway.server.responses import ResponseRoutes
 from stream_gateway.server.routes import Routes
 from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.streams import StreamRoutes
+from stream_gateway.server.tokens import TokenRoutes
+from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.turn import Turn
 from stream_gateway.upstream import demo
 from stream_gateway.upstream.demo import DemoProvider
-from stream_gateway.upstream.openai import OpenAIProvider
 from stream_gateway.upstream.provider import Provider
 from stream_gateway.upstream.pump import open_pump
-from stream_gateway.upstream.routing import Router
+from stream_gateway.upstream.routing.router import Router
+from stream_gateway.upstream.routing.target import TargetStatistics
 from stream_gateway.upstream.transport import PoolStatistics
+from stream_gateway.upstream.vendor import VendorProvider
+from stream_protocols.dialects.registry import DIALECTS
 
 _log = structlog.get_logger()
 
@@ -43,6 +50,8 @@ class Statistics(msgspec.Struct, frozen=True):
     upstream_streams: int
     upstream_waiting: int
     log_bytes: int
+    compression_bytes: int
+    targets: tuple[TargetStatistics, ...]
 
 
 def _behind(proxies: TrustedProxies, handle: Handler) -> Handler:
@@ -59,7 +68,7 @@ class Gateway:
     """A gateway as `config` says. It binds its address at once, and serves in `run`.
 
     Raises:
-        ConfigError: a provider's key cannot be read, or the certificate cannot be used.
+        ConfigError: a provider's key cannot be read, or the certificate or a content coding cannot be used.
         OSError: the address cannot be bound.
     """
 
@@ -69,25 +78,37 @@ class Gateway:
         self._certificates = Certificates(server.tls_certificate, server.tls_key) if server.tls_certificate else None
         self._turn = Turn()
         self._pump = open_pump(self._turn)
-        self._openai = {name: OpenAIProvider(name, settings, self._pump) for name, settings in config.providers.items()}
+        self._vendors = {
+            name: VendorProvider(name, settings, self._pump) for name, settings in config.providers.items()
+        }
         self._engine = MemoryEngine(config.streams.budget_bytes)
         self._registry = Registry(config.streams, self._engine, self._turn)
         self._keepalive = Keepalive(config.server.keepalive)
-        providers: dict[str, Provider] = {demo.NAME: DemoProvider(), **self._openai}
-        router = Router(config.routes, providers)
-        self._sockets = SocketService(config.sockets, self._registry, router)
+        providers: dict[str, Provider] = {demo.NAME: DemoProvider(), **self._vendors}
+        self._router = Router(config, providers)
+        generations = Generations(self._registry, self._router)
+        self._sockets = SocketService(config.sockets, self._registry, generations)
         routes = Routes(
-            ChatRoutes(self._registry, router, self._keepalive),
-            StreamRoutes(self._registry, router, self._keepalive),
+            {
+                name: GenerationRoutes(dialect, self._registry, generations, self._keepalive)
+                for name, dialect in DIALECTS.items()
+            },
+            ResponseRoutes(DIALECTS["openai_responses"], self._registry, generations, self._keepalive),
+            TokenRoutes(self._router),
+            ModelRoutes(generations),
+            StreamRoutes(self._registry, generations, self._keepalive),
             self._sockets,
             OriginPolicy(config.cors.origins),
         )
+        compression = config.compression
+        self._compression = Compression(compression, load_codecs(compression), routes.handle)
+        handle = self._compression.handle if compression.enabled else routes.handle
         sock = bind(server)
         self.host: str = server.unix or sock.getsockname()[0]
         self.port: int = 0 if server.unix else sock.getsockname()[1]
         self._listener = Listener(
             sock,
-            _behind(TrustedProxies(server.trusted_proxies), routes.handle) if server.trusted_proxies else routes.handle,
+            _behind(TrustedProxies(server.trusted_proxies), handle) if server.trusted_proxies else handle,
             server,
             config.limits,
             certificates=self._certificates,
@@ -100,7 +121,7 @@ class Gateway:
             nursery.start_soon(self._pump.run)
             nursery.start_soon(self._keepalive.run)
             nursery.start_soon(self._sockets.run)
-            for provider in self._openai.values():
+            for provider in self._vendors.values():
                 nursery.start_soon(provider.transport.run)
             await nursery.start(self._registry.run)
             nursery.start_soon(self._listener.run)
@@ -109,7 +130,7 @@ class Gateway:
             try:
                 await trio.sleep_forever()
             finally:
-                for provider in self._openai.values():
+                for provider in self._vendors.values():
                     provider.transport.close()
 
     def reload(self) -> None:
@@ -121,9 +142,10 @@ class Gateway:
         if self._certificates is not None:
             self._certificates.reload()
 
-    async def sockets_gone(self) -> None:
-        """Wait until there is no WebSocket any more."""
+    async def idle(self) -> None:
+        """Wait until nobody follows a stream or waits for an answer, and nobody is connected with HTTP/2."""
         await self._sockets.gone()
+        await self._listener.idle()
 
     def drain(self) -> None:
         """Accept no more connections, and ask clients to go elsewhere; what runs may end."""
@@ -132,7 +154,7 @@ class Gateway:
 
     def statistics(self) -> Statistics:
         """What it holds right now."""
-        upstream = sum((provider.transport.statistics() for provider in self._openai.values()), PoolStatistics())
+        upstream = sum((provider.transport.statistics() for provider in self._vendors.values()), PoolStatistics())
         return Statistics(
             connections=self._listener.connections,
             streams=self._registry.known,
@@ -144,4 +166,6 @@ class Gateway:
             upstream_streams=upstream.streams,
             upstream_waiting=upstream.waiting,
             log_bytes=self._engine.used,
+            compression_bytes=self._compression.budget.used,
+            targets=self._router.statistics(trio.current_time()),
         )

@@ -2,18 +2,29 @@
 
 import contextlib
 import ssl
+from collections.abc import Callable
 from typing import Final
 
 _PLAINTEXT_READ: Final = 65_536
 
 
 class TlsFilter:
-    """One end of a TLS connection, without I/O. Made by `client_end` and `server_end`."""
+    """One end of a TLS connection, without I/O. Made by `client_end` and `server_end`.
+
+    Attributes:
+        outgoing: takes the ciphertext that must be sent now.
+    """
 
     def __init__(self, context: ssl.SSLContext, *, server_side: bool, host: str | None = None) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side, server_hostname=host)
+        self.outgoing: Callable[[], bytes] = self._outgoing.read
+
+    @property
+    def pending(self) -> int:
+        """Bytes of ciphertext that must be sent."""
+        return self._outgoing.pending
 
     @property
     def protocol(self) -> str | None:
@@ -62,10 +73,6 @@ class TlsFilter:
         # The peer has not said so yet, or the handshake was never complete.
         with contextlib.suppress(ssl.SSLError):
             self._object.unwrap()
-
-    def outgoing(self) -> bytes:
-        """Ciphertext that must be sent now."""
-        return self._outgoing.read()
 
     def peer_certificate(self) -> bytes | None:
         """The peer's certificate in DER, once the handshake is complete."""

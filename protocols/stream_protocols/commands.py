@@ -9,9 +9,9 @@ from typing import Any, Final, Protocol, TypeAlias
 import msgspec
 
 from stream_protocols.cursor import Gap
-from stream_protocols.dialects.openai_chat.request import Lease, invalid_field
 from stream_protocols.errors import BadRequest, InvalidField, InvalidJson, StreamProtocolError
 from stream_protocols.events import Event, Opaque
+from stream_protocols.request import Lease, invalid_field
 from stream_protocols.websocket import BINARY, TEXT
 
 JSON_PROTOCOL: Final = "stream-gateway.v1+json"

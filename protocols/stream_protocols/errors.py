@@ -60,6 +60,12 @@ class IllegalTransition(LocalError):
     code = "illegal_transition"
 
 
+class CodecError(LocalError):
+    """A content coding cannot be used, or has failed on a response."""
+
+    code = "codec_failed"
+
+
 class Overloaded(LocalError):
     """A limit of the gateway as a whole is reached; nothing is wrong with the request.
 
@@ -84,6 +90,12 @@ class BadRequest(RemoteError):
     """A request that cannot be understood, for a reason without a class of its own."""
 
 
+class MalformedHttp(BadRequest):
+    """Bytes that are no HTTP/1.1 message, or one whose end two readers could see in two places."""
+
+    code = "malformed_http"
+
+
 class InvalidJson(BadRequest):
     """The body is no JSON, or not UTF-8."""
 
@@ -101,6 +113,13 @@ class KeyConflict(BadRequest):
 
     status = 409
     code = "key_conflict"
+
+
+class StreamInUse(BadRequest):
+    """A stream that cannot be given up yet: it runs, or somebody reads it."""
+
+    status = 409
+    code = "stream_in_use"
 
 
 class OriginNotAllowed(RemoteError):

@@ -9,9 +9,12 @@ Rules that the classes alone do not say:
   clients that speak that vendor's dialect, and never sent on the native one.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final, TypeAlias
 
 import msgspec
+
+from stream_protocols.errors import StreamProtocolError
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", gc=False):
@@ -65,11 +68,16 @@ class ChoiceFinished(Event, frozen=True, tag="choice.finished"):
 
 
 class Usage(Event, frozen=True, tag="usage", gc=True):
-    """Tokens so far, cumulative: the last one counts. `details` keeps the vendor's own breakdown."""
+    """Tokens so far, cumulative: the last one counts. `running`: another one is to come, with the answer's end.
+
+    `details` keeps the vendor's own breakdown; `{"input": {"cached_tokens", "cache_write_tokens"}, "output":
+    {"reasoning_tokens"}}` are parts of the two numbers, and are understood by every dialect that has words for them.
+    """
 
     input_tokens: int
     output_tokens: int
     details: dict[str, Any] | None = None
+    running: bool = False
 
 
 class Notice(Event, frozen=True, tag="notice", gc=True):
@@ -127,6 +135,21 @@ NativeEvent: TypeAlias = (
     | StreamCancelled
 )
 """What a native client may meet; the type to decode into."""
+
+
+def last_usage(events: Iterable[Event]) -> Usage | None:
+    """The usage that counts: the last one told."""
+    found: Usage | None = None
+    for event in events:
+        if isinstance(event, Usage):
+            found = event
+    return found
+
+
+def failure(error: StreamProtocolError) -> StreamFailed:
+    """An error as the event that ends a stream."""
+    return StreamFailed(error.code, error.message, error.status, error.type)
+
 
 Record: TypeAlias = tuple[Event, bytes | None]
 """An event with the vendor's bytes beside it.

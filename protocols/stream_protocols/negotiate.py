@@ -22,6 +22,7 @@ _SEMICOLONS: Final = re.compile(rf'(?:[^";]++|{_QUOTED})++', re.DOTALL)
 
 _TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _CODING: Final = re.compile(_TOKEN)
+_ALIASES: Final = {"x-gzip": "gzip", "x-compress": "compress"}  # RFC 9110 §8.4.1
 _MEDIA_RANGE: Final = re.compile(rf"{_TOKEN}/{_TOKEN}")
 _PARAMETER: Final = re.compile(rf'({_TOKEN})=(?:({_TOKEN})|"((?:[^"\\]++|\\.)*+)")', re.DOTALL)
 # Java's HttpURLConnection said `*/*; q=.2` for twenty years, hence the leading dot.
@@ -80,7 +81,16 @@ def _offer(text: str) -> _Element:
 
 
 def choose_encoding(accept_encoding: str | None, offers: Sequence[str]) -> str | None:
-    """Choose a content coding (RFC 9110 §12.5.3).
+    """Choose a content coding: the first of `rank_encodings`.
+
+    Returns:
+        One of `offers`, or `identity`; None if the client refuses even that (406, or send it all the same).
+    """
+    return next(iter(rank_encodings(accept_encoding, offers)), None)
+
+
+def rank_encodings(accept_encoding: str | None, offers: Sequence[str]) -> list[str]:
+    """All content codings that a client takes, best first (RFC 9110 §12.5.3).
 
     Without the header any coding would be allowed, but who did not ask for compression does not get it.
     `identity` is always on offer, as the last resort unless `offers` or the client ranks it.
@@ -88,20 +98,19 @@ def choose_encoding(accept_encoding: str | None, offers: Sequence[str]) -> str |
     Args:
         accept_encoding: The header's value, several header lines joined by commas; None if absent.
         offers: Codings, best first.
-
-    Returns:
-        One of `offers`, or `identity`; None if the client refuses even that (406, or send it all the same).
     """
     wishes: dict[str, float] = {}
     for name, parameters, weight in _elements(accept_encoding or ""):
         if _CODING.fullmatch(name) and not parameters:
-            coding = name.removeprefix("x-")  # x-gzip is gzip (RFC 9110 §8.4.1.3)
+            coding = _ALIASES.get(name, name)
             wishes[coding] = min(weight, wishes.get(coding, 1.0))
     others = wishes.get("*", 0.0)
     weights = {offer: wishes.get(offer, others) for offer in offers}
     weights["identity"] = wishes.get("identity", others)
-    refused = wishes.get("identity", wishes.get("*", 1.0)) == 0
-    return _heaviest(weights) or (None if refused else "identity")
+    ranked = sorted((name for name in weights if weights[name] > 0), key=weights.__getitem__, reverse=True)
+    if "identity" not in ranked and wishes.get("identity", wishes.get("*", 1.0)) > 0:
+        ranked.append("identity")
+    return ranked
 
 
 def choose_subprotocol(requested: Sequence[str], offers: Sequence[str]) -> str | None:

@@ -10,9 +10,10 @@ from typing import Protocol
 import msgspec
 
 from stream_protocols import sse
+from stream_protocols.chunking import Chunk
 from stream_protocols.commands import Codec
 from stream_protocols.cursor import format_cursor
-from stream_protocols.dialects.base import Encoder
+from stream_protocols.dialects.base import Encoder, Frame, SequenceEncoder
 from stream_protocols.events import (
     COVERED,
     Notice,
@@ -35,14 +36,25 @@ class Renderer(Protocol):
     shared: bool
     """Whether all clients of a kind use this one; one that compresses with context is a single connection's."""
 
+    raw: bool
+    """Whether its clients are shown the vendor's own bytes."""
+
     keepalive: bytes
     """What says "still here" between two events and is no event; all its clients must ignore it."""
 
     def render(self, first: int, records: Sequence[Record]) -> bytes:
         """The bytes of `records`, the first of which is number `first`; possibly none."""
 
+    def chunk(self, chunk: Chunk) -> bytes:
+        """One chunk that is not a whole record, or not as the log has it; possibly nothing."""
+
     def notice(self, notice: Notice) -> bytes:
         """A notice to this client alone, which is not in the log."""
+
+
+def tail(chunk: Chunk) -> bytes:
+    """The end of the cursor that says that a chunk has been seen."""
+    return b"%d.%d" % (chunk.number - 1, chunk.inside) if chunk.inside else b"%d" % chunk.number
 
 
 class _Rendering:
@@ -52,7 +64,7 @@ class _Rendering:
 
     def __init__(self, encoder: Encoder, dialect: str | None) -> None:
         self._encode = encoder.encode
-        self._raw = encoder.passthrough is not None and encoder.passthrough == dialect
+        self.raw = self._raw = encoder.passthrough is not None and encoder.passthrough == dialect
 
     def payload(self, record: Record) -> bytes | None:
         event, raw = record
@@ -84,9 +96,71 @@ class SseRenderer(_Rendering):
                 parts.append(b"id: %b%d\ndata: %b\n\n" % (prefix, number, payload))
         return b"".join(parts)
 
+    def chunk(self, chunk: Chunk) -> bytes:
+        payload = self.payload(chunk.record)
+        return b"id: %b%b\ndata: %b\n\n" % (self._prefix, tail(chunk), payload) if payload else b""
+
     def notice(self, notice: Notice) -> bytes:
         payload = self._encode(notice)
         return b"data: %b\n\n" % payload if payload else b""
+
+
+class SequenceRenderer:
+    """Server-sent events of a dialect whose frames depend on those before (see `SequenceEncoder`); one client's own.
+
+    An event may become several frames. The last one carries its cursor, so a client that was cut off between them is
+    told the first ones again: what they say is not added to anything.
+
+    Args:
+        stream, epoch, dialect: as for `SseRenderer`.
+        skip: how many frames, counted from the stream's first one, the client has seen and is not told again.
+    """
+
+    media_type = "text/event-stream"
+    keepalive = sse.KEEPALIVE
+    shared = False
+
+    def __init__(
+        self, stream: str, epoch: str, encoder: SequenceEncoder, dialect: str | None, *, skip: int = 0
+    ) -> None:
+        self._skip = skip
+        self._encoder = encoder
+        self.raw = encoder.passthrough == dialect
+        self._prefix = format_cursor(stream, epoch, 0).removesuffix("0").encode()
+
+    def render(self, first: int, records: Sequence[Record]) -> bytes:
+        return b"".join([self.chunk(Chunk(number, 0, record)) for number, record in enumerate(records, first)])
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        frames = self._frames(chunk.record)
+        if self._skip:
+            self._skip, frames = max(self._skip - len(frames), 0), frames[self._skip :]
+        if not frames:
+            return b""
+        last = b"id: %b%b\n%b" % (self._prefix, tail(chunk), _named(frames[-1]))
+        return b"".join([*map(_named, frames[:-1]), last])
+
+    def recall(self, records: Sequence[Record], offset: int) -> None:
+        """Take note of what the client has seen: whole records, and `offset` characters of the last one if not 0."""
+        for event, raw in records[:-1] if offset else records:
+            self._frames((event, raw))
+        if offset and isinstance(event := records[-1][0], _TEXTUAL):
+            self._frames((msgspec.structs.replace(event, text=event.text[:offset]), None))
+
+    def _frames(self, record: Record) -> Sequence[Frame]:
+        event, raw = record
+        if self.raw and raw is not None:
+            return self._encoder.relay(event, raw)
+        return self._encoder.encode(event)
+
+    def notice(self, notice: Notice) -> bytes:
+        return b"".join(map(_named, self._encoder.encode(notice)))
+
+
+def _named(frame: Frame) -> bytes:
+    if frame.name:
+        return b"event: %b\ndata: %b\n\n" % frame
+    return b"data: %b\n\n" % frame.payload
 
 
 class NdjsonRenderer(_Rendering):
@@ -107,6 +181,10 @@ class NdjsonRenderer(_Rendering):
                 parts.append(b'{"id":"%b%d","event":%b}\n' % (self._prefix, number, payload))
         return b"".join(parts)
 
+    def chunk(self, chunk: Chunk) -> bytes:
+        payload = self.payload(chunk.record)
+        return b'{"id":"%b%b","event":%b}\n' % (self._prefix, tail(chunk), payload) if payload else b""
+
     def notice(self, notice: Notice) -> bytes:
         payload = self._encode(notice)
         return b'{"event":%b}\n' % payload if payload else b""
@@ -120,6 +198,7 @@ class SocketRenderer:
     """
 
     media_type = ""
+    raw = False
     keepalive = b""  # a socket has pings
 
     def __init__(self, stream: str, epoch: str, codec: Codec, packer: Packer, *, shared: bool = True) -> None:
@@ -137,6 +216,10 @@ class SocketRenderer:
             if payload is not None:
                 parts.append(pack(opcode, payload))
         return b"".join(parts)
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        payload = self._codec.event(self._prefix, self._cursor + tail(chunk).decode(), chunk.record[0])
+        return self._pack(self._codec.opcode, payload) if payload is not None else b""
 
     def notice(self, notice: Notice) -> bytes:
         """Nothing: gaps stand in the reply to the command."""

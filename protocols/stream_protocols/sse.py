@@ -145,7 +145,7 @@ class SseDecoder:
                 returned first, and the error is raised by the next call of `feed` or `close`. It is final.
             LocalError: The decoder is closed.
         """
-        data = bytes(data)  # no copy, unless it is one of h11's bytearrays
+        data = bytes(data)  # no copy, unless it is a bytearray
         if self._clean and data.endswith(b"\n\n") and _CR not in data:
             events = self._plain(data)
             if events:

@@ -1,5 +1,7 @@
 """The harness against relays with a known fault: each is reported as exactly that, and nothing else."""
 
+import dataclasses
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,8 @@ import pytest
 from bench.processes import Household
 from bench.result import Result
 from bench.runner import Runner
-from bench.targets import TARGETS
+from bench.targets import TARGETS, Target
+from bench.watching import Command
 
 Measure = Callable[..., Result]
 
@@ -23,8 +26,8 @@ def measure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measure]:
     with Household(folder) as household:
         runner = Runner(household)
 
-        def run(target: str, load: str, arguments: dict[str, Any]) -> Result:
-            standing = runner.stand_up(TARGETS[target])
+        def run(target: str | Target, load: str, arguments: dict[str, Any]) -> Result:
+            standing = runner.stand_up(TARGETS[target] if isinstance(target, str) else target)
             try:
                 return runner.order(standing, load, arguments, deadline=20.0)
             finally:
@@ -90,12 +93,45 @@ def test_a_client_that_leaves_is_seen_to_leave(measure):
         assert result.values["seen"] == 100
 
 
-@pytest.mark.parametrize("way", ["sse", "websocket"])
-def test_fan_out_reaches_every_client(measure, way):
-    result = measure("floor", "fan_out", {"clients": 20, "rate": 50, "seconds": 0.5, "way": way})
+@pytest.mark.parametrize(
+    ("target", "way", "connections", "streams"),
+    [
+        ("floor", "sse", 20, 1),
+        ("floor", "websocket", 20, 1),
+        ("gateway", "sse", 20, 1),
+        ("gateway", "websocket", 20, 1),
+        ("gateway", "websocket-deflate", 20, 1),
+        ("gateway", "http2", 2, 10),
+        ("gateway-tls", "http2", 2, 10),
+        ("gateway-tls", "websocket", 20, 1),
+    ],
+)
+def test_fan_out_reaches_every_client(measure, target, way, connections, streams):
+    arguments = {"way": way, "connections": connections, "streams": streams, "rate": 50, "seconds": 0.5}
+    result = measure(target, "fan_out", arguments)
     assert not result.failed
     assert result.chunks == 20 * 50
     assert result.unfinished == 0
+
+
+def test_the_floor_takes_a_request_in_pieces(tmp_path):
+    body = b'{"stream":true,"messages":[{"content":"bench;n=3;"}]}'
+    head = b"POST /v1/streams HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(body)
+    with Household(tmp_path) as household:
+        standing = Runner(household).stand_up(TARGETS["floor"])
+        with socket.create_connection(("127.0.0.1", standing.port), timeout=10) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for piece in (head, body):
+                # The floor answers another meanwhile, so it has read the piece before this one.
+                assert standing.answers()
+                connection.sendall(piece)
+            assert b'{"id": "0"}' in connection.recv(4096)
+        with socket.create_connection(("127.0.0.1", standing.port), timeout=10) as events:
+            events.sendall(b"GET /v1/streams/0/events HTTP/1.1\r\n\r\n")
+            said = b""
+            while b"[DONE]" not in said:
+                said += events.recv(65_536)
+        assert said.count(b"[0000000") == 3
 
 
 @pytest.mark.parametrize(
@@ -104,6 +140,7 @@ def test_fan_out_reaches_every_client(measure, way):
         ("plain", {"connections": 2, "warm": 0.1, "seconds": 0.3}, "requests_per_s"),
         ("churn", {"clients": 2, "warm": 0.1, "seconds": 0.3}, "connections_per_s"),
         ("idle", {"streams": 5, "settle": 0.1}, "before_mib"),
+        ("idle_sockets", {"way": "websocket", "sockets": 5, "settle": 0.1}, "before_mib"),
         ("slow", {"streams": 4, "rate": 20, "size": 2000, "one_in": 2, "seconds": 0.5}, "p99_ms"),
     ],
 )
@@ -111,3 +148,33 @@ def test_every_load_has_an_answer_of_the_floor(measure, load, arguments, value):
     result = measure("floor", load, arguments)
     assert not result.failed
     assert result.values[value] > 0
+
+
+_TALK = {"way": "websocket", "sockets": 2, "depth": 4, "warm": 0.1, "seconds": 0.3}
+_SHARED = {"way": "websocket", "streams": 20, "every": 0.2, "probes": 4, "seconds": 0.4}
+
+
+@pytest.mark.parametrize(
+    ("load", "arguments", "value"),
+    [
+        ("idle_sockets", {"way": "websocket-deflate", "sockets": 5, "settle": 0.1}, "before_mib"),
+        ("commands", {"command": "subscribe", **_TALK}, "commands_per_s"),
+        ("commands", {"command": "cancel", **_TALK}, "commands_per_s"),
+        ("fairness", {"burst": 500, **_SHARED}, "burst_ms"),
+        ("fairness", {"burst": 0, **_SHARED}, "p50_ms"),
+    ],
+)
+def test_loads_that_need_more_than_a_relay_have_an_answer_of_the_gateway(measure, load, arguments, value):
+    result = measure("gateway", load, arguments)
+    assert not result.failed
+    assert result.notes == []
+    assert result.values[value] > 0
+
+
+def test_a_reply_that_is_not_the_commands_own_shows_as_broken(measure):
+    gateway = TARGETS["gateway"]
+    ping = Command('{"type":"ping","ref":{ref}}', '{"type":"pong","ref":{ref}')
+    fan_out = dataclasses.replace(gateway.fan_out, commands={"ping": (ping,)})
+    result = measure(dataclasses.replace(gateway, fan_out=fan_out), "commands", {"command": "ping", **_TALK})
+    assert result.broken == 2
+    assert result.problem == 'a reply was {"type":"ok","ref":1000000}'

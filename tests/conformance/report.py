@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
 
 from tests.conformance.autobahn import SUITE, Results
 
@@ -29,7 +31,7 @@ INTRODUCTION = """\
 The [Autobahn testsuite](https://github.com/crossbario/autobahn-testsuite) plays a client that breaks every rule of
 RFC 6455 and RFC 7692, against an echo server on the gateway's own code: its listener, its opening handshake, its
 sockets. Only what is said on a socket differs. `make conformance` runs it where Python 2.7 is found, because the suite
-needs that, and writes this page; `make conformance ARGS=--quick` runs a minute's worth of it.
+needs that, and writes this page, in a quarter of an hour; `make conformance ARGS=--quick` runs a minute's worth of it.
 
 *Informational* cases have no right answer in the standard. A case counts as OK when both what was said and how the
 connection was closed are.
@@ -56,7 +58,13 @@ def failed(results: Results) -> list[str]:
 def page(runs: Sequence[tuple[str, Results]]) -> str:
     """The whole page; each run is a table, under what it ran with."""
     tables = [part for title, results in runs for part in (f"## {title}", "", *_table(results), "")]
-    return "\n".join([INTRODUCTION, f"Suite: `{SUITE}`.", "", *tables])
+    return "\n".join([INTRODUCTION, _versions(), "", *tables])
+
+
+def _versions() -> str:
+    ours = [f"{name} {version(name)}" for name in ("stream-gateway", "trio-websocket", "wsproto", "trio")]
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return f"Last run: {SUITE.replace('==', ' ')}, against {', '.join(ours)} on {python}."
 
 
 def _table(results: Results) -> Iterable[str]:

@@ -48,6 +48,7 @@ def test_the_page() -> None:
         "13.1.1": result("NON-STRICT"),
     }
     page = report.page([("Title", results)])
+    assert "autobahntestsuite 25.10.1, against stream-gateway " in page
     assert "## Title" in page
     assert "| 1 | Framing | 3 | 1 | 0 | 0 | 2 |" in page
     assert "| 7 | Closing | 1 | 0 | 1 | 0 | 0 |" in page

@@ -87,6 +87,7 @@ async def _stop(running: GatewayProcess) -> None:
     if running.process.returncode is None:
         running.process.kill()
         await running.process.wait()
-    await running.exited.wait()
+    with trio.move_on_after(5):  # whoever reads its log may have been cancelled with the test
+        await running.exited.wait()
     assert running.process.stderr is not None
     await running.process.stderr.aclose()

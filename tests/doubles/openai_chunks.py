@@ -33,6 +33,7 @@ class ChunkWriter:
         self._script = script
         self._model = request["model"]
         self._choices = int(request.get("n") or 1)
+        self._word = "refusal" if script.declines else "content"
         self._with_usage = bool((request.get("stream_options") or {}).get("include_usage"))
 
     def opening(self) -> bytes:
@@ -45,7 +46,7 @@ class ChunkWriter:
         """One item for each step: the same delta of every choice."""
         steps: list[Json] = [
             *({"reasoning_content": text} for text in self._script.reasoning),
-            *({"content": text} for text in self._script.deltas if not self._script.tool_calls),
+            *({self._word: text} for text in self._script.deltas if not self._script.tool_calls),
             *({"tool_calls": [fragment]} for fragment in _fragments(self._script)),
         ]
         return [self._deltas([_for_choice(step, index) for index in range(self._choices)]) for step in steps]
@@ -120,6 +121,8 @@ def _reply_choice(script: Script, index: int) -> Json:
     message: Json = {"role": "assistant", "content": None if script.tool_calls else text, "refusal": None}
     if script.tool_calls:
         message["tool_calls"] = [_whole(call) for call in script.tool_calls]
+    if script.declines:
+        message |= {"content": None, "refusal": text}
     if script.reasoning:
         message["reasoning_content"] = "".join(script.reasoning)
     return {

@@ -1,277 +1,39 @@
-"""A loopback server that speaks OpenAI's chat completions, faithfully, and fails on command.
-
-Its bytes are written by hand onto real sockets: a fault is a matter of single bytes, and a library that keeps
-HTTP correct would not let them out.
-"""
+"""A loopback server that speaks OpenAI's chat completions, faithfully, and fails on command."""
 
 from __future__ import annotations
 
-import json
-import math
-import socket
-import zlib
-from collections.abc import Callable, Mapping
 from typing import Any
 
-import trio
-
-from tests.doubles.faults import Ending, pieces, reset
-from tests.doubles.http_requests import Inbox, Request, read_request
+from tests.doubles.http_requests import Request
 from tests.doubles.openai_chunks import CREATED, ChunkWriter, reply
-from tests.doubles.openai_script import UNAUTHORIZED, Refusal, Script
-from tests.doubles.waiting import until
+from tests.doubles.openai_script import Script
+from tests.doubles.vendor_server import ScriptOrFactory, UpstreamExchange, VendorServer
 
-_REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 429: "Too Many Requests"}
-_NOT_A_PATH = Refusal(status=404, code="unknown_url", message="Invalid URL.")
-_AT_ONCE = 10_000
-"""How many released steps go out in one write at most."""
-
-ScriptOrFactory = Script | Callable[[Request], Script]
+__all__ = ["OpenAIServer", "ScriptOrFactory", "UpstreamExchange"]
 
 
-class UpstreamExchange:
-    """One request to the double: what came, what was sent so far, and when its client left."""
+class OpenAIServer(VendorServer):
+    """The server (see `VendorServer`)."""
 
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self.steps_sent = 0
-        self.answered = trio.Event()
-        """The response head is on the wire."""
-        self.finished = trio.Event()
-        """All that the script says has been done."""
-        self.left = trio.Event()
-        """The client closed its connection before the answer was complete."""
-        self.ended = trio.Event()
-        """One of the two above."""
+    def authorized(self, request: Request, key: str) -> bool:
+        return request.headers.get("authorization") == f"Bearer {key}"
 
+    def model_of(self, request: Request) -> str | None:
+        return request.json["model"] if request.target == "/v1/chat/completions" else None
 
-class OpenAIServer:
-    """The server. `scripts` says how each model answers; a model without a script is unknown (404)."""
+    def wants_stream(self, request: Request) -> bool:
+        return bool(request.json.get("stream"))
 
-    def __init__(self, *, key: str | None = None) -> None:
-        self.key = key
-        self.scripts: dict[str, ScriptOrFactory] = {"mock": Script()}
-        self.exchanges: list[UpstreamExchange] = []
-        self.open_connections = 0
-        self.accepted_connections = 0
-        self.port = 0
-        self._arrivals, self._arrived = trio.open_memory_channel[UpstreamExchange](math.inf)
+    def frames(self, script: Script, request: Request) -> ChunkWriter:
+        return ChunkWriter(script, request.json)
 
-    @property
-    def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+    def whole(self, script: Script, request: Request) -> Any:
+        return reply(script, request.json)
 
-    @property
-    def under_way(self) -> list[UpstreamExchange]:
-        """The exchanges that neither finished nor lost their client."""
-        return [exchange for exchange in self.exchanges if not exchange.ended.is_set()]
-
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve on a free loopback port until cancelled."""
-        listener = trio.SocketListener(await _listening_socket())
-        self.port = listener.socket.getsockname()[1]
-        with self._arrivals, self._arrived:
-            task_status.started()
-            await trio.serve_listeners(self._serve_connection, [listener])
-
-    async def next_exchange(self) -> UpstreamExchange:
-        """The next request in the order of arrival, each handed out once."""
-        return await self._arrived.receive()
-
-    async def all_left(self, *, within: float = 10.0) -> None:
-        """Wait until nothing is being answered any more."""
-        await until(lambda: not self.under_way, within=within)
-
-    async def _serve_connection(self, stream: trio.SocketStream) -> None:
-        self.open_connections += 1
-        self.accepted_connections += 1
-        inbox = Inbox(stream)
-        try:
-            async with stream, trio.open_nursery() as nursery:
-                nursery.start_soon(inbox.pump)
-                while await self._serve_request(inbox):
-                    pass
-                nursery.cancel_scope.cancel()
-        finally:
-            self.open_connections -= 1
-
-    async def _serve_request(self, inbox: Inbox) -> bool:
-        """Answer one request; say whether the connection serves another."""
-        try:
-            request = await read_request(inbox)
-        except trio.BrokenResourceError:
-            return False
-        if request is None:
-            return False
-        exchange = UpstreamExchange(request)
-        self.exchanges.append(exchange)
-        self._arrivals.send_nowait(exchange)
-        answer = _Answer(self, exchange, inbox.stream)
-        keep = False
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_cancel_when_left, inbox, nursery.cancel_scope)
-            try:
-                keep = await answer.write()
-                exchange.finished.set()
-            except trio.BrokenResourceError:
-                pass
-            nursery.cancel_scope.cancel()
-        if not exchange.finished.is_set():
-            exchange.left.set()
-        exchange.ended.set()
-        return keep and exchange.finished.is_set()
-
-    def script_for(self, request: Request) -> Script:
-        if self.key is not None and request.headers.get("authorization") != f"Bearer {self.key}":
-            return Script(refusal=UNAUTHORIZED)
-        if request.target != "/v1/chat/completions":
-            return Script(refusal=_NOT_A_PATH)
-        model = request.json["model"]
-        script = self.scripts.get(model, Script(refusal=_unknown_model(model)))
-        return script if isinstance(script, Script) else script(request)
-
-
-class _Answer:
-    """Writes the answer to one exchange."""
-
-    def __init__(self, server: OpenAIServer, exchange: UpstreamExchange, stream: trio.SocketStream) -> None:
-        self._server = server
-        self._exchange = exchange
-        self._stream = stream
-
-    async def write(self) -> bool:
-        """Write it all, faults included; say whether the connection may be used again."""
-        request = self._exchange.request
+    def other(self, request: Request) -> Any:
         if request.method == "GET" and request.target == "/v1/models":
-            return await self._write_json(200, _models(list(self._server.scripts)))
-        script = self._server.script_for(request)
-        if script.head_gate is not None:
-            await script.head_gate.take()
-        if script.refusal is not None:
-            return await self._write_json(script.refusal.status, script.refusal.body(), script.refusal.headers)
-        if request.json.get("stream"):
-            return await _StreamedAnswer(self._exchange, self._stream, script).write()
-        return await self._write_whole(script)
-
-    async def _write_whole(self, script: Script) -> bool:
-        if script.gate is not None:
-            await script.gate.take()
-        if script.ending is Ending.SILENCE:
-            await trio.sleep_forever()
-        if script.ending in (Ending.RESET, Ending.CLOSE):
-            await reset(self._stream)
-            return False
-        return await self._write_json(200, reply(script, self._exchange.request.json))
-
-    async def _write_json(self, status: int, payload: Any, headers: Mapping[str, str] | None = None) -> bool:
-        body = json.dumps(payload, ensure_ascii=False).encode()
-        fields = {"Content-Type": "application/json", "Content-Length": str(len(body)), **(headers or {})}
-        await self._stream.send_all(_head(status, fields) + body)
-        self._exchange.answered.set()
-        return True
-
-
-class _StreamedAnswer:
-    """Writes one answer as server-sent events, step by step and with its script's faults."""
-
-    def __init__(self, exchange: UpstreamExchange, stream: trio.SocketStream, script: Script) -> None:
-        self._exchange = exchange
-        self._stream = stream
-        self._script = script
-        self._frames = ChunkWriter(script, exchange.request.json)
-        self._gzip = zlib.compressobj(wbits=31) if script.gzip else None
-
-    async def write(self) -> bool:
-        await self._stream.send_all(_head(200, self._head_fields()))
-        self._exchange.answered.set()
-        await self._send(self._frames.opening())
-        await self._send_deltas()
-        return await self._end()
-
-    async def _send_deltas(self) -> None:
-        deltas = self._frames.deltas()
-        while self._exchange.steps_sent < len(deltas):
-            sent = self._exchange.steps_sent
-            most = min(len(deltas) - sent, _AT_ONCE)
-            count = await self._take(most)
-            await self._send(b"".join(deltas[sent : sent + count]))
-            self._exchange.steps_sent += count
-
-    async def _end(self) -> bool:
-        ending = self._script.ending
-        if ending is Ending.SILENCE:
-            await trio.sleep_forever()
-        await self._take(1)
-        if ending is Ending.RESET:
-            await reset(self._stream)
-        elif ending is Ending.CLOSE:
-            await self._stream.aclose()
-        if ending in (Ending.RESET, Ending.CLOSE):
-            return False
-        if ending is Ending.DONE:
-            await self._send(self._frames.closing())
-        elif ending is Ending.ERROR:
-            await self._send(self._frames.error())
-        return await self._end_body()
-
-    async def _end_body(self) -> bool:
-        if self._gzip is not None:
-            await self._send_framed(self._gzip.flush())
-        if self._script.until_close:
-            await self._stream.aclose()
-            return False
-        await self._stream.send_all(b"0\r\n\r\n")
-        return True
-
-    async def _take(self, most: int) -> int:
-        gate = self._script.gate
-        return most if gate is None else await gate.take(most)
-
-    async def _send(self, data: bytes) -> None:
-        for piece in pieces(data, self._script.split):
-            if self._gzip is None:
-                await self._send_framed(piece)
-            else:
-                await self._send_framed(self._gzip.compress(piece) + self._gzip.flush(zlib.Z_SYNC_FLUSH))
-
-    async def _send_framed(self, data: bytes) -> None:
-        framed = data if self._script.until_close else b"%x\r\n%b\r\n" % (len(data), data)
-        if data:
-            await self._stream.send_all(framed)
-
-    def _head_fields(self) -> dict[str, str]:
-        fields = {"Content-Type": "text/event-stream; charset=utf-8", "X-Request-Id": "req_double"}
-        if self._gzip is not None:
-            fields["Content-Encoding"] = "gzip"
-        if self._script.until_close:
-            return {**fields, "Connection": "close"}
-        return {**fields, "Transfer-Encoding": "chunked"}
-
-
-async def _listening_socket() -> trio.socket.SocketType:
-    sock = trio.socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    await sock.bind(("127.0.0.1", 0))
-    # A storm of a thousand clients has to fit into the queue of connections not yet accepted.
-    sock.listen(4096)
-    return sock
-
-
-async def _cancel_when_left(inbox: Inbox, scope: trio.CancelScope) -> None:
-    await inbox.closed.wait()
-    scope.cancel()
-
-
-def _head(status: int, fields: Mapping[str, str]) -> bytes:
-    lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Status')}", *(f"{k}: {v}" for k, v in fields.items())]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-
-
-def _models(names: list[str]) -> dict[str, Any]:
-    models = [{"id": name, "object": "model", "created": CREATED, "owned_by": "double"} for name in names]
-    return {"object": "list", "data": models}
-
-
-def _unknown_model(model: str) -> Refusal:
-    message = f"The model `{model}` does not exist or you do not have access to it."
-    return Refusal(status=404, code="model_not_found", message=message)
+            models = [
+                {"id": name, "object": "model", "created": CREATED, "owned_by": "double"} for name in self.scripts
+            ]
+            return {"object": "list", "data": models}
+        return None

@@ -79,6 +79,10 @@ BAD_CHUNKS = [
     b"0x3\r\nabc\r\n0\r\n\r\n",
     b"3 \n\nabc\r\n0\r\n\r\n",
     b"fffffffffffffffffffff\r\nabc\r\n",
+    b"3\r\nabc\n0\r\n\r\n",
+    b"3;a\rb\r\nabc\r\n0\r\n\r\n",
+    b"0\r\nGET /v1/models HTTP/1.1\r\n\r\n",
+    b"0\r\nX : y\r\n\r\n",
 ]
 
 
@@ -101,12 +105,20 @@ AMBIGUOUS = {
     "signed length": b"Content-Length: +3\r\n",
     "length in hex": b"Content-Length: 0x3\r\n",
     "empty length": b"Content-Length: \r\n",
+    "the same length twice": SIZED + SIZED,
+    "list of the same length": b"Content-Length: 3, 3\r\n",
     "blank before colon": b"Content-Length : 3\r\n",
     "unknown coding": b"Transfer-Encoding: xchunked\r\n",
     "two codings": b"Transfer-Encoding: chunked, identity\r\n",
     "chunked twice": b"Transfer-Encoding: chunked, chunked\r\n",
     "gzip, chunked": b"Transfer-Encoding: gzip, chunked\r\n",
     "two encodings": CHUNKED + b"Transfer-Encoding: identity\r\n",
+    "nothing, chunked": b"Transfer-Encoding: , chunked\r\n",
+    "vertical tab before chunked": b"Transfer-Encoding: \x0bchunked\r\n",
+    "chunked folded": b"Transfer-Encoding:\r\n chunked\r\n",
+    "LF before chunked": b"X: a\nTransfer-Encoding: chunked\r\n",
+    "CR before chunked": b"X: a\rTransfer-Encoding: chunked\r\n",
+    "LF before the body": SIZED + b"\n",
     "tab in name": b"Transfer\tEncoding: chunked\r\n",
     "folded": b"X-A: b\r\n Transfer-Encoding: chunked\r\n" + SIZED + b"Content-Length: 0\r\n",
 }
@@ -132,6 +144,11 @@ BROKEN_HEADS = {
     "bare cr in value": b"GET /v1/models HTTP/1.1\r\nHost: a\r\nX: a\rY: b\r\n\r\n",
     "no colon": b"GET /v1/models HTTP/1.1\r\nHost: a\r\nnonsense\r\n\r\n",
     "blank in target": b"GET /v1/ models HTTP/1.1\r\nHost: a\r\n\r\n",
+    "two blanks": b"GET  /v1/models HTTP/1.1\r\nHost: a\r\n\r\n",
+    "another protocol": b"GET /v1/models RTSP/1.0\r\nHost: a\r\n\r\n",
+    "empty line first": b"\r\nGET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n",
+    "lines that end in LF": b"GET /v1/models HTTP/1.1\nHost: a\n\n",
+    "chunked in HTTP/1.0": b"POST /v1/models HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 }
 
 

@@ -127,6 +127,19 @@ async def test_expect_continue_with_the_body_at_once(gateway: ServedGateway) -> 
     assert openai_text(await response.events().rest())
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_an_offer_to_speak_http2_is_not_taken_up(gateway: ServedGateway, chunked: bool) -> None:
+    """As Java's client makes it with every request: what matters is that the body behind it is read."""
+    connection = await gateway.connect()
+    body = json.dumps(chat_body(DEMO)).encode()
+    framed = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if chunked else body
+    length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % len(body)
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\n%b\r\nConnection: Upgrade, HTTP2-Settings\r\n" % length
+    await connection.send(head + b"Upgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n\r\n" + framed + GET_MODELS)
+    assert openai_text(await (await connection.response()).events().rest())
+    assert (await (await connection.response()).json())["object"] == "list"
+
+
 @pytest.mark.parametrize("target", ["/v1/models", "/v1/streams/{}", "/v1/streams/{}/events"])
 async def test_head_is_get_without_a_body(gateway: ServedGateway, target: str) -> None:
     stream = (await gateway.create(DEMO, lease="finish"))["id"]

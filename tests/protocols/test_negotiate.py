@@ -5,7 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_protocols.errors import LocalError
-from stream_protocols.negotiate import MAX_ELEMENTS, choose_encoding, choose_media_type, choose_subprotocol
+from stream_protocols.negotiate import (
+    MAX_ELEMENTS,
+    choose_encoding,
+    choose_media_type,
+    choose_subprotocol,
+    rank_encodings,
+)
 
 SSE, NDJSON, JSON = "text/event-stream", "application/x-ndjson", "application/json"
 
@@ -117,6 +123,26 @@ def test_identity_may_be_ranked_by_the_server() -> None:
     assert choose_encoding("gzip, identity", ["identity", "gzip"]) == "identity"
     assert choose_encoding("gzip", ["identity", "gzip"]) == "gzip"
     assert choose_encoding("gzip", []) == "identity"
+
+
+@pytest.mark.parametrize(
+    ("accept_encoding", "expected"),
+    [
+        (None, ["identity"]),
+        ("gzip", ["gzip", "identity"]),
+        ("gzip, br", ["br", "gzip", "identity"]),
+        ("gzip, br;q=0.5", ["gzip", "br", "identity"]),
+        ("gzip, identity;q=0.7, br;q=0.5", ["gzip", "identity", "br"]),
+        ("*;q=0.2, br;q=0.1", ["gzip", "identity", "br"]),
+        ("identity;q=0, *", ["br", "gzip"]),
+        ("identity;q=0, gzip", ["gzip"]),
+        ("br;q=0, *", ["gzip", "identity"]),
+        ("x-gzip, x-br", ["gzip", "identity"]),
+        ("*;q=0", []),
+    ],
+)
+def test_all_encodings_that_a_client_takes(accept_encoding: str | None, expected: list[str]) -> None:
+    assert rank_encodings(accept_encoding, ["br", "gzip"]) == expected
 
 
 def test_subprotocols_in_the_order_of_the_client() -> None:

@@ -1,4 +1,4 @@
-"""Proxies that may say for whom they ask (`X-Forwarded-For`)."""
+"""Addresses of peers, and proxies that may say for whom they ask (`X-Forwarded-For`)."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -8,6 +8,16 @@ UNIX: Final = "unix"
 """Stands for whoever connects over a Unix socket; such peers have no address."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def plain(address: str | bytes) -> str:
+    """An IP address as text. IPv4 that came over a socket for IPv6 (RFC 4291 §2.5.5.2) is what it is elsewhere.
+
+    Raises:
+        ValueError: it is none.
+    """
+    parsed = ipaddress.ip_address(address)
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed)
 
 
 class TrustedProxies:
@@ -54,6 +64,6 @@ def _address(text: str) -> str | None:
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        return str(ipaddress.ip_address(text))
+        return plain(text)
     except ValueError:
         return None

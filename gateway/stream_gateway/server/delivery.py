@@ -1,6 +1,5 @@
 """Delivery: from a stream to the body of a response, beginning wherever the client stopped."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -101,16 +100,13 @@ async def deliver(exchange: Exchange, stream: Stream, renderer: Renderer, start:
         await conclude(subscription, outlet)
 
 
-async def deliver_new(
-    exchange: Exchange, stream: Stream, renderer: Renderer, keepalive: Keepalive, produce: Callable[[], None]
-) -> bool:
+async def deliver_new(exchange: Exchange, stream: Stream, renderer: Renderer, keepalive: Keepalive) -> bool:
     """Send a stream from its very beginning: the first piece leaves as soon as the provider has sent it.
 
     Until the provider has accepted, a refusal can still be an HTTP status. No longer than the keepalive interval,
     though: then the client, or a proxy before it, wants to hear something.
 
-    Args:
-        produce: starts the stream's producer.
+    Call it without waiting after the producer was started: nothing may have been appended yet.
 
     Returns:
         False when the stream failed before it began; nothing has been answered then.
@@ -122,7 +118,6 @@ async def deliver_new(
         keepalive.watching(subscription, exchange.began),
     ):
         subscription.go_live()
-        produce()
         with trio.move_on_at(exchange.began + keepalive.interval):
             await stream.opened.wait()
         if refused():

@@ -11,6 +11,7 @@ import trio
 from stream_gateway.config import LimitSettings, ServerSettings
 from stream_gateway.server import proxy
 from stream_gateway.server.certificates import Certificates
+from stream_gateway.server.exchange import Exchange
 from stream_gateway.server.hangups import Hangups
 from stream_gateway.server.http1 import Handler, Http1Connection
 from stream_gateway.server.http2.connection import Http2Connection
@@ -54,6 +55,9 @@ class Door:
         self._hangups = hangups
         self._turn = turn
         self._http2: set[Http2Connection] = set()
+        self._draining = False
+        self._exchanges = 0
+        self._left = trio.Event()  # some exchange or connection has ended
 
     async def serve(self, transport: Transport) -> None:
         """Serve a connection until it ends, and close it.
@@ -72,29 +76,58 @@ class Door:
                         return
                     secure = TlsTransport(transport, self._certificates.context, first)
                     transport = secure
-                    http2, initial = await secure.handshake() == "h2", b""
+                    http2 = await secure.handshake() == "h2"
+                    initial = b"" if http2 else await secure.receive_some()
             if self._certificates is None:
                 initial = await self._sniff(transport, initial)
                 http2 = initial.startswith(PREFACE)
             if http2:
                 await self._serve_http2(transport, initial)
-            elif initial or self._certificates is not None:
-                await Http1Connection(transport, self._handler, self._limits, self._hangups).serve(initial)
+            elif initial:
+                await Http1Connection(transport, self._handle, self._limits, self._hangups).serve(initial)
         finally:
             transport.close()
 
     async def _serve_http2(self, transport: Transport, initial: bytes) -> None:
-        connection = Http2Connection(transport, self._handler, self._limits, self._turn)
+        connection = Http2Connection(transport, self._handle, self._limits, self._turn)
         self._http2.add(connection)
+        if self._draining:
+            connection.drain()
         try:
             await connection.serve(initial)
         finally:
             self._http2.discard(connection)
+            self._left.set()
+
+    async def _handle(self, exchange: Exchange) -> None:
+        self._exchanges += 1
+        try:
+            await self._handler(exchange)
+        finally:
+            self._exchanges -= 1
+            self._left.set()
+
+    async def refuse(self, transport: Transport, error: StreamProtocolError) -> None:
+        """Close a connection that is not served, and say why where that costs no handshake.
+
+        Raises:
+            OSError: it broke.
+        """
+        if self._certificates is None:
+            await turn_away(transport, error)
+        transport.close()
 
     def drain(self) -> None:
         """Ask clients with HTTP/2 to open no more streams; those that run may end."""
+        self._draining = True
         for connection in self._http2:
             connection.drain()
+
+    async def idle(self) -> None:
+        """Wait until nobody waits for an answer, and nobody is connected with HTTP/2."""
+        while self._exchanges or self._http2:
+            self._left = trio.Event()
+            await self._left.wait()
 
     async def _read_proxy_header(self, transport: Transport) -> bytes:
         """Take the header off; what has come behind it."""

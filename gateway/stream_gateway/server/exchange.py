@@ -65,7 +65,7 @@ class Exchange(abc.ABC):
         path, _, query = target.partition("?")
         self.method = method
         self.peer = peer
-        self.path = urllib.parse.unquote(path)
+        self.path = urllib.parse.unquote(path) if "%" in path else path
         self.headers: dict[str, str] = {}
         for raw_name, raw_value in headers:
             name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")

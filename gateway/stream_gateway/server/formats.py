@@ -3,34 +3,74 @@
 from typing import Final
 
 from stream_gateway.streams.stream import Stream
-from stream_protocols.dialects import Encoder, native, openai_chat
-from stream_protocols.errors import InvalidField
-from stream_protocols.render import NdjsonRenderer, Renderer, SseRenderer
+from stream_protocols.dialects import SequenceEncoder, native
+from stream_protocols.dialects.registry import DIALECTS
+from stream_protocols.errors import CursorExpired, InvalidField
+from stream_protocols.events import Record
+from stream_protocols.render import NdjsonRenderer, Renderer, SequenceRenderer, SseRenderer
+from stream_protocols.request import Request
 
 SSE: Final = "text/event-stream"
 NDJSON: Final = "application/x-ndjson"
 
-DIALECTS: Final = (native.NAME, openai_chat.NAME)
 
+def renderer_for(
+    stream: Stream,
+    dialect: str,
+    container: str = SSE,
+    *,
+    request: Request | None = None,
+    after: int = 0,
+    offset: int = 0,
+    skip: int = 0,
+) -> Renderer:
+    """A renderer for a kind of client: one for all of them, unless their dialect's frames build on each other.
 
-def renderer_for(stream: Stream, dialect: str, container: str = SSE, *, include_usage: bool = False) -> Renderer:
-    """The stream's renderer for a kind of client; all clients of a kind share one."""
-    key = (dialect, container, include_usage)
+    Args:
+        request: what the client asked, where this answers it.
+        after, offset: what the client has seen already.
+        skip: how many frames it has seen, where its dialect counts them instead.
+
+    Raises:
+        CursorExpired: what the client has seen is not kept any more, and its dialect cannot go on without it.
+    """
+    key = (dialect, container, request is not None and request.include_usage)
     renderer = stream.renderers.get(key)
-    if renderer is None:
-        encoder: Encoder
-        if dialect == openai_chat.NAME:
-            encoder = openai_chat.OpenAIChatEncoder(stream.source, include_usage=include_usage)
-        else:
-            encoder = native.NativeEncoder()
+    if renderer is not None:
+        return renderer
+    names = stream.id, stream.log.epoch
+    if dialect == native.NAME:
         kind = SseRenderer if container == SSE else NdjsonRenderer
-        renderer = kind(stream.id, stream.log.epoch, encoder, stream.dialect)
-        stream.renderers[key] = renderer
+        renderer = kind(*names, native.NativeEncoder(), stream.dialect)
+    else:
+        encoder = DIALECTS[dialect].encoder(stream.source, request)
+        if isinstance(encoder, SequenceEncoder):
+            own = SequenceRenderer(*names, encoder, stream.dialect, skip=skip)
+            own.recall(whole_log(stream)[: after + (offset > 0)], offset)
+            return own
+        renderer = SseRenderer(*names, encoder, stream.dialect)
+    stream.renderers[key] = renderer
     return renderer
+
+
+def whole_log(stream: Stream) -> list[Record]:
+    """All records of a stream so far.
+
+    Raises:
+        CursorExpired: the first ones are not kept any more.
+    """
+    log = stream.log
+    if log.oldest > 1:
+        raise CursorExpired(
+            f"The first {log.oldest - 1} events of this stream are no longer kept, and its dialect cannot be told "
+            "without them; read it as ?dialect=native."
+        )
+    return log.after(0)
 
 
 def check_dialect(dialect: str) -> str:
     """A dialect's name, or InvalidField."""
-    if dialect not in DIALECTS:
-        raise InvalidField(f"There is no dialect {dialect[:64]!r}; use one of {', '.join(DIALECTS)}.", param="dialect")
+    known = (native.NAME, *DIALECTS)
+    if dialect not in known:
+        raise InvalidField(f"There is no dialect {dialect[:64]!r}; use one of {', '.join(known)}.", param="dialect")
     return dialect

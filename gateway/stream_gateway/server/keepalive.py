@@ -4,8 +4,8 @@ from functools import partial
 
 import trio
 
-from stream_gateway.server.reminders import Reminder, Reminders
 from stream_gateway.streams.follower import Follower
+from stream_gateway.streams.reminders import Reminder, Reminders
 
 
 class Keepalive(Reminders):

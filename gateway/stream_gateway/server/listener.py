@@ -8,10 +8,11 @@ import structlog
 import trio
 
 from stream_gateway.config import LimitSettings, ServerSettings
+from stream_gateway.guard.proxies import plain
 from stream_gateway.server.binding import bind as bind
 from stream_gateway.server.binding import release
 from stream_gateway.server.certificates import Certificates
-from stream_gateway.server.door import Door, turn_away
+from stream_gateway.server.door import Door
 from stream_gateway.server.hangups import open_hangups
 from stream_gateway.server.http1 import Handler
 from stream_gateway.server.proxy import BadProxyHeader
@@ -78,6 +79,10 @@ class Listener:
         self._accepting.cancel()
         self._door.drain()
 
+    async def idle(self) -> None:
+        """Wait until nobody waits for an answer, and nobody is connected with HTTP/2."""
+        await self._door.idle()
+
     async def _breathe(self) -> None:
         if self._exhausted:
             _log.warning("out_of_file_descriptors", connections=self.connections)
@@ -95,7 +100,7 @@ class Listener:
                 # EMFILE and its like pass; anything else concerns only the connection that was not made.
                 self._exhausted = error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
                 return
-            nursery.start_soon(self._serve, sock, address[0] if address else "")
+            nursery.start_soon(self._serve, sock, plain(address[0]) if address else "")
 
     async def _serve(self, sock: socket.socket, peer: str) -> None:
         sock.setblocking(False)
@@ -107,7 +112,7 @@ class Listener:
         self.connections += 1
         try:
             if self.connections > self._limits.connections:
-                await turn_away(transport, Overloaded(_FULL))
+                await self._door.refuse(transport, Overloaded(_FULL))
             else:
                 await self._door.serve(transport)
         except (OSError, BadProxyHeader, trio.TooSlowError, trio.ClosedResourceError) as error:

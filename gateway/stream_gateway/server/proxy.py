@@ -4,9 +4,10 @@ One binary header stands before everything else, TLS included. Without it a conn
 on, whoever connects without it has gone around the balancer.
 """
 
-import ipaddress
 import struct
 from typing import Final
+
+from stream_gateway.guard.proxies import plain
 
 SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 
@@ -52,4 +53,4 @@ def parse(data: bytes) -> tuple[str | None, int] | None:
         return None
     if command == _LOCAL:
         return None, HEAD + length
-    return str(ipaddress.ip_address(data[HEAD : HEAD + size])), HEAD + length
+    return plain(data[HEAD : HEAD + size]), HEAD + length

@@ -1,16 +1,22 @@
 """The data plane's routes: paths and methods to handlers, and everything that goes wrong to an answer."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
 
 from stream_gateway.guard.origins import EXPOSED, MAX_AGE, OriginPolicy
-from stream_gateway.server.chat import ChatRoutes
+from stream_gateway.server import dictionaries
 from stream_gateway.server.exchange import Exchange, HeaderList
+from stream_gateway.server.generations import GenerationRoutes
+from stream_gateway.server.models import ModelRoutes
+from stream_gateway.server.responses import ResponseRoutes
 from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.streams import StreamRoutes
+from stream_gateway.server.tokens import TokenRoutes
+from stream_protocols.dialects import Dialect
+from stream_protocols.dialects.registry import DIALECTS
 from stream_protocols.errors import (
     LocalError,
     MethodNotAllowed,
@@ -20,6 +26,7 @@ from stream_protocols.errors import (
     StreamProtocolError,
     UpgradeRequired,
 )
+from stream_protocols.events import failure
 
 _log = structlog.get_logger()
 
@@ -29,48 +36,79 @@ MAX_HEADERS_ECHOED: Final = 1024
 """Bytes of Access-Control-Request-Headers that are given back: bounds what a stranger can make us repeat."""
 
 
+class _Row:
+    """One path: its handlers by method, and the dialect in which its errors are told."""
+
+    def __init__(self, path: str, handlers: dict[str, Handler], dialect: str | None = None) -> None:
+        self.pattern = re.compile(path)
+        self.handlers = handlers
+        self.dialect = dialect
+
+
 class Routes:
     """Serves exchanges: `handle` is what every connection calls."""
 
-    def __init__(self, chat: ChatRoutes, streams: StreamRoutes, sockets: SocketService, origins: OriginPolicy) -> None:
+    def __init__(
+        self,
+        generations: Mapping[str, GenerationRoutes],
+        responses: ResponseRoutes,
+        tokens: TokenRoutes,
+        models: ModelRoutes,
+        streams: StreamRoutes,
+        sockets: SocketService,
+        origins: OriginPolicy,
+    ) -> None:
         self._origins = origins
-        stream = r"/v1/streams/([^/]+)"
-        self._table: list[tuple[re.Pattern[str], dict[str, Handler]]] = [
-            (re.compile("/v1/chat/completions"), {"POST": chat.completions}),
-            (re.compile("/v1/models"), {"GET": chat.models}),
-            (re.compile("/v1/connect"), {"GET": sockets.connect}),
-            (re.compile("/v1/streams"), {"POST": streams.create}),
-            (re.compile(stream), {"GET": streams.show, "DELETE": streams.cancel}),
-            (re.compile(stream + "/events"), {"GET": streams.events}),
+        stream = "/v1/streams/([^/]+)"
+        response = "/v1/responses/([^/]+)"
+        self._table = [
+            _Row("/v1/chat/completions", {"POST": generations["openai_chat"].create}, "openai_chat"),
+            _Row("/v1/responses", {"POST": responses.create}, "openai_responses"),
+            _Row(response, {"GET": responses.retrieve, "DELETE": responses.delete}, "openai_responses"),
+            _Row(response + "/cancel", {"POST": responses.cancel}, "openai_responses"),
+            _Row("/v1/messages", {"POST": generations["anthropic"].create}, "anthropic"),
+            _Row("/v1/messages/count_tokens", {"POST": tokens.count}, "anthropic"),
+            _Row("/v1/models", {"GET": models.list}),
+            _Row("/v1/connect", {"GET": sockets.connect}),
+            _Row("/v1/streams", {"POST": streams.create}),
+            _Row(stream, {"GET": streams.show, "DELETE": streams.cancel}),
+            _Row(stream + "/events", {"GET": streams.events}),
+            _Row("/v1/dictionaries/current", {"GET": dictionaries.current}),
+            _Row("/v1/dictionaries/([^/]+)", {"GET": dictionaries.show}),
         ]
 
     async def handle(self, exchange: Exchange) -> None:
         """Answer one exchange. Nothing but cancellation leaves this; afterwards it is answered, or dead."""
+        row, arguments = self._find(exchange.path)
+        dialect = DIALECTS[row.dialect] if row is not None and row.dialect else None
         try:
-            await self._dispatch(exchange)
+            await self._dispatch(exchange, row, arguments)
         except StreamProtocolError as error:
             if isinstance(error, LocalError) and not isinstance(error, Overloaded):
                 _log.exception("request_failed", path=exchange.path)
-            await self._respond_error(exchange, error)
+            await self._respond_error(exchange, error, dialect)
         except OSError as error:
             _log.debug("client_gone", path=exchange.path, error=str(error))
         except Exception:
             _log.exception("request_failed", path=exchange.path)
-            failure = LocalError("The gateway failed on this request; its log says why.")
-            await self._respond_error(exchange, failure)
+            failed = LocalError("The gateway failed on this request; its log says why.")
+            await self._respond_error(exchange, failed, dialect)
 
-    async def _dispatch(self, exchange: Exchange) -> None:
+    def _find(self, path: str) -> "tuple[_Row | None, Sequence[str]]":
+        for row in self._table:
+            if match := row.pattern.fullmatch(path):
+                return row, match.groups()
+        return None, ()
+
+    async def _dispatch(self, exchange: Exchange, row: "_Row | None", arguments: Sequence[str]) -> None:
         self._check_origin(exchange)
-        for pattern, handlers in self._table:
-            match = pattern.fullmatch(exchange.path)
-            if match is not None:
-                handler = handlers.get("GET" if exchange.method == "HEAD" else exchange.method)
-                if handler is not None:
-                    await handler(exchange, *match.groups())
-                else:
-                    await self._options(exchange, handlers)
-                return
-        raise NotFound(f"There is nothing at {exchange.path[:128]!r}.")
+        if row is None:
+            raise NotFound(f"There is nothing at {exchange.path[:128]!r}.")
+        handler = row.handlers.get("GET" if exchange.method == "HEAD" else exchange.method)
+        if handler is None:
+            await self._options(exchange, row.handlers)
+        else:
+            await handler(exchange, *arguments)
 
     def _check_origin(self, exchange: Exchange) -> None:
         """Let browsers' pages in by their origin; what is no browser sends none."""
@@ -103,7 +141,7 @@ class Routes:
             ]
         await exchange.respond(204, headers)
 
-    async def _respond_error(self, exchange: Exchange, error: StreamProtocolError) -> None:
+    async def _respond_error(self, exchange: Exchange, error: StreamProtocolError, dialect: Dialect | None) -> None:
         """Answer with an error, unless an answer has begun: then only cutting it off is honest."""
         if exchange.answered:
             return
@@ -114,7 +152,8 @@ class Routes:
             headers += [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]
         if isinstance(error, Overloaded) and error.retry_after is not None:
             headers.append(("Retry-After", str(error.retry_after)))
+        body = error.to_json() if dialect is None else dialect.encode_error(failure(error), error.param)
         try:
-            await exchange.respond_json(error.status, error.to_json(), headers)
+            await exchange.respond_json(error.status, body, headers)
         except OSError:
             _log.debug("client_gone", path=exchange.path)

@@ -1,6 +1,5 @@
 """`/v1/streams`: streams as resources, created here or by any other endpoint."""
 
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -8,10 +7,11 @@ import msgspec
 from stream_gateway.server.delivery import deliver, resume
 from stream_gateway.server.exchange import Exchange
 from stream_gateway.server.formats import NDJSON, SSE, check_dialect, renderer_for
+from stream_gateway.server.generations import CONVERSATION
 from stream_gateway.server.keepalive import Keepalive
+from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.stream import Stream
-from stream_gateway.upstream.routing import Router
 from stream_protocols.dialects import native
 from stream_protocols.dialects.openai_chat import parse_request
 from stream_protocols.errors import NotAcceptable
@@ -21,18 +21,18 @@ from stream_protocols.negotiate import choose_media_type
 class StreamRoutes:
     """Handlers for `/v1/streams` and what is below it."""
 
-    def __init__(self, registry: Registry, router: Router, keepalive: Keepalive) -> None:
+    def __init__(self, registry: Registry, generations: Generations, keepalive: Keepalive) -> None:
         self._registry = registry
-        self._router = router
+        self._generations = generations
         self._keepalive = keepalive
 
     async def create(self, exchange: Exchange) -> None:
         """`POST /v1/streams`: start a generation that nobody has to watch yet; its lease runs from now."""
         request = parse_request(await exchange.read_body(), native=True)
-        target = self._router.find(request.model)
-        stream = self._registry.create(request.model, dialect=target.provider.dialect, lease=request.lease)
+        conversation = exchange.headers.get(CONVERSATION)
+        stream, produce = self._generations.create(request, lease=request.lease, conversation=conversation)
         first = stream.cursor()
-        self._registry.start(stream, partial(target.provider.stream, request, target.model))
+        produce()
         stream.start_lease()
         body = {"id": stream.id, "cursor": first, "status": stream.state, "links": links(stream)}
         await exchange.respond_json(201, body, [("Location", links(stream)["self"]), ("Stream-Id", stream.id)])
@@ -59,7 +59,8 @@ class StreamRoutes:
         # A browser that reconnects repeats the URL it was given: what it has seen since is in the header.
         cursor = exchange.headers.get("last-event-id") or exchange.query("after")
         start = resume(stream, cursor, dialect)
-        await deliver(exchange, stream, renderer_for(stream, dialect, container), start, self._keepalive)
+        renderer = renderer_for(stream, dialect, container, after=start.after, offset=start.offset)
+        await deliver(exchange, stream, renderer, start, self._keepalive)
 
 
 def links(stream: Stream) -> dict[str, str]:
@@ -82,6 +83,7 @@ def status(stream: Stream) -> dict[str, Any]:
         "subscribers": stream.subscribers,
         "paused": stream.paused,
         "lease": stream.lease,
+        "attempts": [msgspec.to_builtins(attempt) for attempt in stream.attempts],
         "end": None if stream.terminal is None else msgspec.to_builtins(stream.terminal),
         "links": links(stream),
     }

@@ -2,9 +2,14 @@
 
 import contextlib
 import ssl
+from typing import Final
 
 from stream_gateway.server.transport import Transport
 from stream_gateway.tls import server_end
+
+MAX_ANSWERS: Final = 65_536
+"""Bytes of answers of TLS itself that may wait for a client which does not read: key updates may be asked for without
+end, and each is answered (RFC 8446 §4.6.3)."""
 
 
 class TlsTransport(Transport):
@@ -59,12 +64,20 @@ class TlsTransport(Transport):
         return super().write_now(self._tls.outgoing())
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Some plaintext, or none at the end: after close_notify, or without it."""
-        while (data := self._tls.read()) is None:
+        """Some plaintext, or none at the end: after close_notify, or without it.
+
+        Raises:
+            OSError: the connection is broken, or the client makes TLS answer and does not read.
+        """
+        while True:
+            data = self._tls.read()
+            if self._tls.pending and self.clear():
+                super().write_now(self._tls.outgoing())
+            elif self._tls.pending > MAX_ANSWERS:
+                raise ConnectionAbortedError("the client asks for new keys and does not read")
+            if data is not None:
+                return data
             self._tls.feed(await super().receive_some(max_bytes))
-            if self.clear() and (answer := self._tls.outgoing()):  # to a key update (RFC 8446 §4.6.3)
-                super().write_now(answer)
-        return data
 
     def shut_down_writing(self) -> None:
         """Say that nothing more will be written, in TLS and below it."""

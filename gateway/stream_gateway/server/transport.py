@@ -7,6 +7,9 @@ from typing import Final
 
 import trio
 
+from stream_gateway.server.conditions import conditions
+from stream_protocols.chunking import Conditions
+
 READ_SIZE: Final = 65_536
 
 
@@ -33,6 +36,10 @@ class Transport(trio.abc.Stream):
     def clear(self) -> bool:
         """Whether all that was written has left for the kernel."""
         return self._rest is None
+
+    def conditions(self) -> Conditions:
+        """What the kernel knows of the network to the client."""
+        return conditions(self.sock)
 
     def write_now(self, data: bytes) -> bool:
         """Write without waiting; False when a rest is left, which `flush` will write.
@@ -68,13 +75,20 @@ class Transport(trio.abc.Stream):
                 continue
             self._rest = self._rest[sent:] if sent < len(self._rest) else None
 
+    async def write(self, data: bytes) -> None:
+        """Write everything; unlike `send_all` without giving others a turn when there is nothing to wait for.
+
+        Raises:
+            OSError, TimeoutError: see `flush`. After that, and after cancellation, a part may have been written.
+        """
+        await self.flush()
+        if data and not self.write_now(data):
+            await self.flush()
+
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Write everything (Trio's interface). After an error or cancellation a part may have been written."""
-        await self.flush()
-        if len(data) and not self.write_now(bytes(data)):
-            await self.flush()
-        else:
-            await trio.lowlevel.checkpoint()
+        await self.write(bytes(data))
+        await trio.lowlevel.checkpoint()
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until a rest has left (Trio's interface)."""

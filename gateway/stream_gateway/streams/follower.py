@@ -12,10 +12,14 @@ connection that many followers share.
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
+from stream_gateway.streams.chunking import Chunking, failed
+from stream_protocols.chunking import Chunker, Conditions
+from stream_protocols.events import Record
 from stream_protocols.framing import Framing
 from stream_protocols.render import Renderer, rest_of, uncovered
 
@@ -30,6 +34,9 @@ class Outlet(Protocol):
     """Where a follower writes: a response body or a socket, with its framing."""
 
     framing: Framing
+
+    def conditions(self) -> Conditions:
+        """What the network to the client shows."""
 
     def clear(self) -> bool:
         """Whether all that was written has left, so that `write_now` may be called."""
@@ -48,6 +55,7 @@ class Follower(abc.ABC):
         stream: what to follow.
         after: number of the last record the client has seen whole.
         offset: characters of the next record it has seen as well.
+        chunker: decides what leaves as one chunk; None: events leave as they are.
 
     Attributes:
         position: number of the last record handed to the outlet.
@@ -56,9 +64,29 @@ class Follower(abc.ABC):
         broken: what went wrong while the appender wrote; the driver has to raise it.
     """
 
-    __slots__ = ("_offset", "broken", "held_up", "last_write", "live", "outlet", "position", "renderer", "stream")
+    __slots__ = (
+        "_chunking",
+        "_offset",
+        "broken",
+        "held_up",
+        "last_write",
+        "live",
+        "outlet",
+        "position",
+        "renderer",
+        "stream",
+    )
 
-    def __init__(self, stream: Stream, renderer: Renderer, outlet: Outlet, *, after: int = 0, offset: int = 0) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        renderer: Renderer,
+        outlet: Outlet,
+        *,
+        after: int = 0,
+        offset: int = 0,
+        chunker: Chunker | None = None,
+    ) -> None:
         self.stream = stream
         self.renderer = renderer
         self.outlet = outlet
@@ -68,6 +96,7 @@ class Follower(abc.ABC):
         self.last_write = trio.current_time()
         self.broken: Exception | None = None
         self._offset = offset
+        self._chunking = None if chunker is None else Chunking(chunker)
 
     @abc.abstractmethod
     def wake(self) -> None:
@@ -81,9 +110,12 @@ class Follower(abc.ABC):
         """Write what is new, now, without waiting: the appender calls this on live followers only."""
         try:
             if self.outlet.clear():
-                data = self.stream.rendered(self.renderer, self.outlet.framing, self.position)
-                self.position = self.stream.log.head
-                if self.write(data) and not self.stream.log.sealed:
+                if self._chunking is None or self._chunking.immediate:
+                    data = self.stream.rendered(self.renderer, self.outlet.framing, self.position)
+                    self.position = self.stream.log.head
+                else:
+                    data = self.next_piece()
+                if self.write(data) and self.caught_up and not self.stream.log.sealed:
                     return
         except Exception as error:  # the appender must not feel it, and neither must the others
             self.broken = error
@@ -91,7 +123,12 @@ class Follower(abc.ABC):
 
     def keep_alive(self) -> None:
         """Say between two events that we are still here, if the client is one that listens right now."""
-        if self.live and self.outlet.clear() and not self.write(self.outlet.framing(self.renderer.keepalive)):
+        if self.live and self.outlet.clear():
+            try:
+                if self.write(self.outlet.framing(self.renderer.keepalive)):
+                    return
+            except Exception as error:  # for the driver, as in `push`
+                self.broken = error
             self._stop_being_live()
 
     def write(self, data: bytes) -> bool:
@@ -107,8 +144,9 @@ class Follower(abc.ABC):
 
     @property
     def caught_up(self) -> bool:
-        """Whether the client has been given all there is."""
-        return self.position >= self.stream.log.head
+        """Whether the client has been given all there is, but for what its chunker holds on purpose."""
+        head = self.stream.log.head
+        return self.position >= head or (self._chunking is not None and self._chunking.held == head)
 
     def next_piece(self, max_bytes: int = DRAIN_BYTES) -> bytes:
         """Take the next records, up to about `max_bytes` of them, rendered and framed; possibly nothing."""
@@ -117,12 +155,42 @@ class Follower(abc.ABC):
         records = uncovered(log.record(self.position), records, self._offset)
         if self._offset and records:
             records[0] = rest_of(records[0], self._offset)
-        body = self.renderer.render(first, records)
-        # Not before: when rendering fails, the client resumes before what it did not get.
-        self._offset = 0 if records else self._offset
-        self.position += len(records)
+        body = self._divided(records) if self._chunking is not None else None
+        if body is None:
+            body = self.renderer.render(first, records)
+            # Not before: when rendering fails, the client resumes before what it did not get.
+            self._offset = 0 if records else self._offset
+            self.position += len(records)
         self.stream.moved()
         return self.outlet.framing(body) if body else b""
+
+    def _divided(self, records: Sequence[Record]) -> bytes | None:
+        """What the chunker lets go of records; None when it failed, and has done nothing."""
+        if self._chunking is None:
+            return None
+        try:
+            whole = self.position + len(records) == self.stream.log.head
+            result = self._chunking.divide(self, records, self._offset, whole)
+        except Exception as error:
+            failed(self, error)
+            self.forget_chunks()
+            return None
+        body = b"".join(map(self.renderer.chunk, result.chunks))
+        self.position, self._offset = result.position, result.offset
+        return body
+
+    def release(self) -> None:
+        """Let go of what the chunker holds: its time is up, or its room is needed."""
+        if self._chunking is not None:
+            self._chunking.release()
+            if self.live:
+                self.push()
+
+    def forget_chunks(self) -> None:
+        """From now on events leave as they are."""
+        if self._chunking is not None:
+            self._chunking.end()
+            self._chunking = None
 
     def go_live(self) -> None:
         """The client has all there is: from now on the appender writes to it."""

@@ -10,12 +10,13 @@ import trio
 from stream_gateway.config import StreamSettings
 from stream_gateway.engines.memory import MemoryEngine
 from stream_gateway.streams.fanout import FanOut
-from stream_gateway.streams.producer import produce
+from stream_gateway.streams.producer import Generate, produce
+from stream_gateway.streams.reminders import Reminders
 from stream_gateway.streams.stream import Stream
 from stream_gateway.streams.turn import Turn
 from stream_protocols.dialects import Source
-from stream_protocols.dialects.openai_chat.request import Lease
 from stream_protocols.errors import KeyConflict, Overloaded, UnknownStream
+from stream_protocols.request import Lease
 
 RETRY_AFTER: Final = 5
 """Seconds that a client should wait when the byte budget is used up by running streams."""
@@ -37,8 +38,10 @@ class Registry:
         self._engine = engine
         self._streams: dict[str, Stream] = {}
         self._keys: dict[str, Stream] = {}
+        self._aliases: dict[str, Stream] = {}  # at most one for each stream
         self._retained: dict[Stream, float] = {}  # ended streams and when to forget them, oldest first
         self._news = trio.Event()
+        self.reminders = Reminders()
         self._fanout = FanOut(self.turn)
         self._nursery: trio.Nursery | None = None
 
@@ -46,11 +49,19 @@ class Registry:
         """Serve until cancelled; then all running streams end as cancelled by `shutdown`."""
         async with trio.open_nursery() as self._nursery:
             self._nursery.start_soon(self._fanout.run)
+            self._nursery.start_soon(self.reminders.run)
             self._nursery.start_soon(self._expire)
             task_status.started()
 
     def create(
-        self, model: str, *, dialect: str | None, lease: Lease | None = None, key: str | None = None, asked: bytes = b""
+        self,
+        model: str,
+        *,
+        dialect: str | None,
+        lease: Lease | None = None,
+        key: str | None = None,
+        asked: bytes = b"",
+        echo: bytes = b"",
     ) -> Stream:
         """A new stream, without a producer yet.
 
@@ -60,6 +71,7 @@ class Registry:
             lease: see `Stream`; None for the configured default.
             key: the client's own name for what it asks, so that asking again finds the same stream.
             asked: a digest of what it asks, so that another client's key cannot be mistaken for it.
+            echo: see `Source`.
 
         Raises:
             Overloaded: the byte budget is used up by streams that are still running.
@@ -68,7 +80,7 @@ class Registry:
         if self._engine.full:
             raise Overloaded("The gateway's memory for streams is used up; try again later.", retry_after=RETRY_AFTER)
         name = secrets.token_urlsafe(12)
-        source = Source(name, model, int(time.time()))
+        source = Source(name, model, int(time.time()), echo)
         lease = self._settings.lease if lease is None else lease
         stream = Stream(source, self._engine.create(name), self, self._settings, dialect=dialect, lease=lease)
         self._streams[name] = stream
@@ -90,8 +102,8 @@ class Registry:
             )
         return stream
 
-    def start(self, stream: Stream, generate: Callable[[Stream], Awaitable[None]]) -> None:
-        """Start the stream's producer."""
+    def start(self, stream: Stream, generate: Generate) -> None:
+        """Start the stream's producer; what it can do without waiting is done when this returns (see `produce`)."""
         self.start_soon(produce, stream, generate)
 
     def start_soon(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
@@ -112,6 +124,17 @@ class Registry:
             raise UnknownStream(
                 f"There is no stream {name[:64]!r}; it never was, or it ended too long ago to be kept."
             ) from None
+
+    def known_as(self, alias: str) -> Stream | None:
+        """The stream whose provider calls its answer so, while it is kept; of several the newest."""
+        return self._aliases.get(alias)
+
+    def discard(self, stream: Stream) -> bool:
+        """Give up a stream before its time; False when it has not ended, or somebody is reading it."""
+        if stream not in self._retained or stream.subscribers:
+            return False
+        self._forget(stream)
+        return True
 
     @property
     def known(self) -> int:
@@ -140,6 +163,10 @@ class Registry:
         self._retained[stream] = trio.current_time() + self._settings.retain_for
         self._news.set()
 
+    def named(self, stream: Stream, alias: str) -> None:
+        """A stream's provider has said what it calls the answer."""
+        self._aliases[alias] = stream
+
     # ---- forgetting
 
     def _make_room(self) -> None:
@@ -155,6 +182,8 @@ class Registry:
         del self._streams[stream.id]
         if stream.key is not None:
             del self._keys[stream.key]
+        if stream.alias is not None and self._aliases.get(stream.alias) is stream:
+            del self._aliases[stream.alias]
         self._engine.drop(stream.log)
 
     async def _expire(self) -> None:

@@ -60,6 +60,8 @@ class Room:
         if self._stream.valve is not None:
             self._stream.valve.pause()
         self._registry.start_soon(self._lose_patience, self._found)
+        for follower in list(self._stream.followers):
+            follower.release()  # nobody waits for a sentence's end while the producer waits for room
 
     def release(self) -> None:
         """Let the producer go on."""

@@ -7,18 +7,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from math import inf
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from stream_gateway.config import StreamSettings
 from stream_gateway.streams.follower import Follower
 from stream_gateway.streams.log import Log
+from stream_gateway.streams.reminders import Reminder
 from stream_gateway.streams.room import Room
+from stream_gateway.upstream.attempt import AttemptStatus
+from stream_gateway.upstream.provider import Valve
+from stream_gateway.upstream.sink import Silence
 from stream_protocols.cursor import format_cursor
 from stream_protocols.dialects import Source
-from stream_protocols.dialects.openai_chat.request import Lease
 from stream_protocols.events import (
     TERMINAL,
     Record,
@@ -28,25 +32,16 @@ from stream_protocols.events import (
     StreamStarted,
     Terminal,
 )
-from stream_protocols.framing import Framing
+from stream_protocols.framing import ContextFraming, Framing, identity
 from stream_protocols.lifecycle import Input, State, advance
 from stream_protocols.render import Renderer
+from stream_protocols.request import Lease
 
 if TYPE_CHECKING:
     from stream_gateway.streams.registry import Registry
 
 FANOUT_SLICE: Final = 64
 """Writes in one run; a longer fan-out goes on after everybody else had a turn."""
-
-
-class Valve(Protocol):
-    """How a producer stops and restarts what feeds it."""
-
-    def pause(self) -> None:
-        """Read no more from the provider, so that it feels the backpressure."""
-
-    def resume(self) -> None:
-        """Read again."""
 
 
 class Stream:
@@ -60,8 +55,13 @@ class Stream:
         opened: set once there is a first record.
         ended: set once the log is sealed.
         key, asked: the idempotency key it was created with, if any, and a digest of the request.
+        alias: what the provider calls the answer, once it has said so.
         scope: cancels the producer; its deadline is the lease.
+        attempts: what was tried at which target, for those who ask how the stream is.
+        valve, silence: see `Answer`, which a stream is.
     """
+
+    silence: Silence | None = None
 
     def __init__(
         self,
@@ -84,6 +84,8 @@ class Stream:
         self.scope = trio.CancelScope()
         self.key: str | None = None
         self.asked = b""
+        self.alias: str | None = None
+        self.attempts: Sequence[AttemptStatus] = ()
         self.valve: Valve | None = None
         self.renderers: dict[object, Renderer] = {}
         self._registry = registry
@@ -103,6 +105,11 @@ class Stream:
     def subscribers(self) -> int:
         """How many subscriptions are attached."""
         return len(self.followers)
+
+    @property
+    def over(self) -> bool:
+        """Whether it has its terminal record."""
+        return self.log.sealed
 
     def cursor(self) -> str:
         """The position after the newest record."""
@@ -154,20 +161,25 @@ class Stream:
 
     def behind(self) -> list[Follower]:
         """Live subscriptions that a fan-out has not reached yet."""
-        head = self.log.head
-        return [subscription for subscription in self._live if subscription.position < head]
+        return [subscription for subscription in self._live if not subscription.caught_up]
 
     def rendered(self, renderer: Renderer, framing: Framing, after: int) -> bytes:
         """All that follows `after`, rendered and framed: once for everyone who needs the same."""
-        if len(self._live) > 1:
-            key = (renderer, framing, after)
-            data = self._rendered.get(key)
-            if data is None:
-                data = self._render(renderer, framing, after)
-                if renderer.shared and not self.log.sealed:  # else nobody would ask for it, or take it away, again
-                    self._rendered[key] = data
-            return data
-        return self._render(renderer, framing, after)
+        if len(self._live) <= 1:
+            return self._render(renderer, framing, after)
+        if isinstance(framing, ContextFraming):  # only what is inside of it can be shared
+            body = self._once(renderer, identity, after)
+            return framing(body) if body else b""
+        return self._once(renderer, framing, after)
+
+    def _once(self, renderer: Renderer, framing: Framing, after: int) -> bytes:
+        key = (renderer, framing, after)
+        data = self._rendered.get(key)
+        if data is None:
+            data = self._render(renderer, framing, after)
+            if renderer.shared and not self.log.sealed:  # else nobody would ask for it, or take it away, again
+                self._rendered[key] = data
+        return data
 
     def _render(self, renderer: Renderer, framing: Framing, after: int) -> bytes:
         body = renderer.render(after + 1, self.log.after(after))
@@ -184,6 +196,12 @@ class Stream:
         if not self.log.sealed:
             self.extend([(event or StreamCancelled(self._cancel_reason), None)])
 
+    def known_as(self, alias: str) -> None:
+        """The provider calls this answer so: the stream can be found by that name, too. Only the first name counts."""
+        if self.alias is None and not self.log.sealed:
+            self.alias = alias
+            self._registry.named(self, alias)
+
     def fail(self, code: str, message: str, status: int = 500) -> None:
         """End the stream with a failure of our own, unless it has ended."""
         self.conclude(StreamFailed(code, message, status))
@@ -194,12 +212,13 @@ class Stream:
         """Count a subscription in; while there is one the lease does not run."""
         self.followers[subscription] = None
         self._registry.subscriptions += 1
-        self.scope.deadline = float("inf")
+        self._stop_lease()
         self.moved()
 
     def detach(self, subscription: Follower) -> None:
         """Count a subscription out; what only it held back may go on."""
         self.lags(subscription)
+        subscription.forget_chunks()
         del self.followers[subscription]
         self._registry.subscriptions -= 1
         self.moved()
@@ -209,7 +228,7 @@ class Stream:
     def held(self) -> Iterator[None]:
         """Somebody waits for the stream without a cursor on it yet: the lease does not run."""
         self._holds += 1
-        self.scope.deadline = float("inf")
+        self._stop_lease()
         try:
             yield
         finally:
@@ -224,6 +243,14 @@ class Stream:
             self.scope.cancel()
         else:
             self.scope.deadline = trio.current_time() + self.lease
+
+    def remind(self, due: float, callback: Callable[[], float]) -> Reminder:
+        """Call back at `due` (see `Reminders`)."""
+        return self._registry.reminders.remind(due, callback)
+
+    def _stop_lease(self) -> None:
+        if self.scope.deadline != inf:  # to set it costs more than to look
+            self.scope.deadline = inf
 
     def follows(self, subscription: Follower) -> None:
         """The subscription has caught up: write new records through to it."""

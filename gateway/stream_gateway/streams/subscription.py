@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from stream_gateway.streams.follower import DRAIN_BYTES, Follower, Outlet
+from stream_protocols.chunking import Chunker
 from stream_protocols.render import Renderer
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ class Subscription(Follower):
         after: int = 0,
         offset: int = 0,
         welcome: Welcome | None = None,
+        chunker: Chunker | None = None,
     ) -> None:
-        super().__init__(stream, renderer, outlet, after=after, offset=offset)
+        super().__init__(stream, renderer, outlet, after=after, offset=offset, chunker=chunker)
         self._welcome = welcome
         self._wakeup: trio.Event | None = None
         self._scope: trio.CancelScope | None = None

@@ -1,11 +1,10 @@
-"""One HTTP/1.1 connection to a provider: h11 on a socket that the pump reads."""
+"""One HTTP/1.1 connection to a provider, on a socket that the pump reads."""
 
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
 
-import h11
 import httpx
 import structlog
 import trio
@@ -13,9 +12,9 @@ import trio
 from stream_gateway.tls import TlsFilter
 from stream_gateway.upstream.decoding import Decode, UndecodableReply, decoder_for
 from stream_gateway.upstream.pump import READ_SIZE, Pump
-from stream_gateway.upstream.sink import EXTENSION, Headers, Sink
-from stream_protocols.errors import UpstreamError
-from stream_protocols.framing import ChunkedDecoder
+from stream_gateway.upstream.sink import EXTENSION, SILENCE, Headers, Silence, Sink
+from stream_protocols.errors import HeadersTooLarge, MalformedHttp
+from stream_protocols.http1 import ReplyHead, ReplyReader, encode_request
 
 _log = structlog.get_logger()
 
@@ -24,10 +23,6 @@ LINGER: Final = 1.0
 
 MAX_HEAD: Final = 65_536
 """Bytes of a response's head: a provider that sends more is broken, not generous."""
-
-
-_SPENT: Final = h11.Connection(h11.CLIENT)
-"""Stands where no h11 is needed: an idle stream should not keep 2 KiB of one."""
 
 
 class Http1Connection:
@@ -54,15 +49,16 @@ class Http1Connection:
         self._tls = tls
         self._max_reply_bytes = max_reply_bytes
         self._on_closed = on_closed
-        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
+        self._reader = ReplyReader(MAX_HEAD)
         self._exchange: _Exchange | None = None
         self._unsent = memoryview(b"")
         pump.add(sock, self._on_readable)
 
-    async def handle(self, request: httpx.Request, silence_timeout: float) -> httpx.Response:
+    def handle(self, request: httpx.Request, silence_timeout: float) -> Coroutine[Any, Any, httpx.Response]:
         """Send a request and wait until its response is complete.
 
-        The body goes to the sink named in the request's extensions if that takes it, else into the response.
+        It is sent when this is called, as far as the socket takes it; the result must be awaited for the rest. The
+        body goes to the sink named in the request's extensions if that takes it, else into the response.
 
         Raises:
             httpx.TransportError: the connection broke, or was silent for `silence_timeout` seconds.
@@ -71,13 +67,24 @@ class Http1Connection:
         """
         self.idle = False
         exchange = self._exchange = _Exchange(self, request, silence_timeout, self._max_reply_bytes)
+        error = None
         try:
-            if not self._send_now(exchange.head_and_body(self._h11)):
+            self._send_now(exchange.head_and_body())
+        except Exception as caught:
+            error = caught  # for whoever awaits
+        return self._finish(exchange, error)
+
+    async def _finish(self, exchange: "_Exchange", error: Exception | None) -> httpx.Response:
+        try:
+            if error is not None:
+                raise error
+            if self._unsent:
                 await exchange.send(self._send_rest)
             await exchange.wait()
             response = exchange.response()
-        except OSError as error:
-            raise httpx.WriteError(f"The request could not be sent: {error}.", request=request) from None
+        except OSError as broken:
+            message = f"The request could not be sent: {broken}."
+            raise httpx.WriteError(message, request=exchange.request) from None
         else:
             self._recycle(exchange)
             return response
@@ -88,14 +95,7 @@ class Http1Connection:
 
     def _recycle(self, exchange: "_Exchange") -> None:
         """Be ready for the next request, unless HTTP says that there cannot be one."""
-        if self._unsent or exchange.stray:
-            return
-        if exchange.reusable:
-            self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
-            self.idle = True
-        elif exchange.complete and self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
-            self.idle = not self._h11.trailing_data[0]  # that would be taken for the next response
-            self._h11.start_next_cycle()
+        self.idle = exchange.reusable and not self._unsent and not self._reader.waiting
 
     def is_at_rest(self) -> bool:
         """Whether it can serve a request: no, when the provider has closed it and the pump has not seen that yet."""
@@ -104,10 +104,6 @@ class Http1Connection:
         except OSError as error:
             return isinstance(error, BlockingIOError)
         return False
-
-    def drop_h11(self) -> None:
-        """The rest of the reply is read without h11; the next request gets a new one."""
-        self._h11 = _SPENT
 
     def close(self) -> None:
         """Close the socket; whoever waits for a response learns that it was cut off."""
@@ -130,15 +126,14 @@ class Http1Connection:
         if not self.closed:
             self._pump.resume(self._sock)
 
-    def _send_now(self, data: bytes) -> bool:
-        """Send without waiting, as nearly every request can be; False when something is left over."""
+    def _send_now(self, data: bytes) -> None:
+        """Send without waiting, as nearly every request can be; what is left over is for `_send_rest`."""
         if self._tls is not None:
             self._tls.write(data)
             data = self._tls.outgoing()
         self._unsent = memoryview(data)
         with contextlib.suppress(OSError):  # a broken connection: `_send_rest` meets it again
             self._unsent = self._unsent[self._sock.send(self._unsent) :]
-        return not self._unsent
 
     async def _send_rest(self) -> None:
         while self._unsent:
@@ -157,20 +152,23 @@ class Http1Connection:
         except OSError as error:
             self._broken(f"The connection to the provider broke: {error.strerror or error}.")
             return
-        if exchange is None:
-            # An idle connection has nothing to say: the provider is closing it, or is out of step.
+        if exchange is None or exchange.done:
+            # Nobody has asked for anything: the provider is closing the connection, or is out of step.
             self.close()
             return
         try:
             if self._tls is None:
-                exchange.receive(self._h11, data)
+                exchange.receive(self._reader, data)
             else:
                 self._receive_tls(exchange, self._tls, data)
         except OSError as error:
             self._broken(f"The connection to the provider broke: {error.strerror or error}.")
-        except h11.RemoteProtocolError as error:
-            self._broken(f"The provider broke off or broke HTTP: {error}.")
-        except (UndecodableReply, UpstreamError) as error:
+        except (MalformedHttp, HeadersTooLarge) as error:
+            if self._reader.ended:
+                self._broken("The provider closed the connection before its reply was complete.")
+            else:
+                self._broken(f"The provider broke HTTP: {error}")
+        except UndecodableReply as error:
             self._broken(str(error))
         except Exception:
             # A sink's bug must cost this exchange only, and must not leave its task waiting.
@@ -181,7 +179,7 @@ class Http1Connection:
         tls.feed(data)
         # Not only what it says now, but also whether that was its last word: nothing may come after it.
         while (plain := tls.read()) is not None:
-            exchange.receive(self._h11, plain)
+            exchange.receive(self._reader, plain)
             if not plain:
                 return
         if pending := tls.outgoing():  # a key update's answer; small, and sent at once or never
@@ -203,21 +201,20 @@ class _Exchange:
         silence_timeout: float,
         max_reply_bytes: int,
     ) -> None:
-        self.complete = False
-        self.reusable = False  # after a body that was taken out of h11's hands
-        self.stray = False  # something came after the response's end
+        self.reusable = False  # whether the connection is, after it
         self._connection = connection
-        self._request = request
+        self.request = request
         self._silence_timeout = silence_timeout
         self._max_reply_bytes = max_reply_bytes
         self._sink: Sink | None = request.extensions.get(EXTENSION)
+        self._silence: Silence | None = request.extensions.get(SILENCE)
+        if self._silence is not None:
+            self._silence.changed = self._reset_deadline
         self._accepted = False
         self._decode: Decode | None = None
-        self._chunks: ChunkedDecoder | None = None
         self._ending = False
         self._error: str | None = None
-        self._status = 0
-        self._headers: Headers = ()
+        self._head: ReplyHead | None = None
         self._body: list[bytes] = []
         self._size = 0
         self._done = trio.Event()
@@ -225,65 +222,73 @@ class _Exchange:
         self._scope: trio.CancelScope | None = None
         self._sending: trio.CancelScope | None = None
 
-    def head_and_body(self, connection: h11.Connection) -> bytes:
+    @property
+    def done(self) -> bool:
+        """Whether nothing more is waited for."""
+        return self._done.is_set()
+
+    def head_and_body(self) -> bytes:
         """The request's bytes."""
-        request = self._request
-        head = h11.Request(method=request.method, target=request.url.raw_path, headers=request.headers.raw)
-        parts = [connection.send(head)]
-        if request.content:
-            parts.append(connection.send(h11.Data(data=request.content)))
-        parts.append(connection.send(h11.EndOfMessage()))
-        return b"".join(part for part in parts if part)
+        request = self.request
+        return encode_request(request.method.encode(), request.url.raw_path, request.headers.raw) + request.read()
 
     async def send(self, send_rest: Callable[[], Awaitable[None]]) -> None:
         """Send what is left of the request; a provider may answer, or leave, before it has taken it all."""
+        if self.done:
+            return
         deadline = trio.current_time() + self._silence_timeout
         # When the connection breaks, what came before that still counts: the pump sees both.
         with contextlib.suppress(OSError), trio.CancelScope(deadline=deadline) as self._sending:
             await send_rest()
-        if self._sending.cancelled_caught and not self._done.is_set():
-            raise httpx.WriteTimeout("The provider did not take the request.", request=self._request)
+        if self._sending.cancelled_caught and not self.done:
+            raise httpx.WriteTimeout("The provider did not take the request.", request=self.request)
 
     async def wait(self) -> None:
         """Until the response is complete, or nothing has been heard for the silence timeout.
 
         The time of each read is only noted, and looked at when the time is up: a chunk costs no timer.
         """
-        while not self._done.is_set():
+        while not self.done:
             with trio.CancelScope(deadline=self._deadline()) as self._scope:
                 await self._done.wait()
             if self._scope.cancelled_caught and self._ending:
                 return  # all that mattered was delivered; the connection is not used again
             if self._scope.cancelled_caught and self._deadline() <= trio.current_time():
-                message = f"The provider was silent for {self._silence_timeout:g} seconds."
-                raise httpx.ReadTimeout(message, request=self._request)
+                message = f"The provider was silent for {self._patience():g} seconds."
+                raise httpx.ReadTimeout(message, request=self.request)
         if self._error is not None and not self._ending:
-            raise httpx.ReadError(self._error, request=self._request)
+            raise httpx.ReadError(self._error, request=self.request)
 
     def _deadline(self) -> float:
         if self._ending:
             return trio.current_time() + LINGER
-        return self._last_read + self._silence_timeout
+        return self._last_read + self._patience()
+
+    def _patience(self) -> float:
+        own = None if self._silence is None else self._silence.limit
+        return self._silence_timeout if own is None else own
 
     def response(self) -> httpx.Response:
-        """The response, with its body unless the sink took it."""
-        content, headers = b"".join(self._body), list(self._headers)
+        """The response, its body unread in its stream unless the sink took it: httpx takes long to read one."""
+        assert self._head is not None  # as `wait` has returned
+        content, headers = b"".join(self._body), self._head.headers
         if coding := _values(headers, b"content-encoding"):
             # Not left to httpx, which sets no limit to what it may grow to.
-            headers = [(name, value) for name, value in headers if name.lower() != b"content-encoding"]
+            headers = [field for field in headers if field[0] != b"content-encoding"]
             content = self._decoded(content, coding)
-        return httpx.Response(self._status, headers=headers, content=content, request=self._request)
+        stream = httpx.ByteStream(content)
+        return httpx.Response(self._head.status, headers=headers, stream=stream, request=self.request)
 
     def _decoded(self, content: bytes, coding: bytes) -> bytes:
         try:
             decode = decoder_for(coding, self._max_reply_bytes)
             return content if decode is None else decode(content)
         except UndecodableReply as error:
-            raise httpx.ReadError(str(error), request=self._request) from None
+            raise httpx.ReadError(str(error), request=self.request) from None
 
     def fail(self, message: str) -> None:
         """No more will come."""
-        if not self._done.is_set():
+        if not self.done:
             self._error = message
             self._finish()
 
@@ -312,58 +317,36 @@ class _Exchange:
         if self._scope is not None:
             self._scope.deadline = self._deadline()
 
-    def receive(self, connection: h11.Connection, data: bytes) -> None:
+    def receive(self, reader: ReplyReader, data: bytes) -> None:
         """Take what was read, an empty read being the end of the connection; in the pump's task."""
-        if self._done.is_set():
-            self.stray = True
+        reader.feed(data)
+        if self.done:
+            self.reusable = False  # whatever this is, it is no part of the response
             return
         if self._last_read != float("inf"):
             self._last_read = trio.current_time()
-        if self._chunks is not None:
-            self._take_chunks(self._chunks, data)
-        else:
-            connection.receive_data(data)
-            self._take_events(connection)
-        if self._accepted and self._sink is not None and not self.complete:
+        if self._head is None and not self._begin(reader):
+            return
+        if body := reader.body():
+            self._take(body)
+        if reader.complete:
+            self._end()
+        elif self._accepted and self._sink is not None:
             self._sink.flush()
 
-    def _take_events(self, connection: h11.Connection) -> None:
-        """Take all that h11 has."""
-        while True:
-            event = connection.next_event()
-            if isinstance(event, h11.Data):
-                self._take(bytes(event.data))
-            elif isinstance(event, h11.Response):
-                if self._head(event) and (b"transfer-encoding", b"chunked") in event.headers:
-                    # From here on it is chunk after chunk, for which h11 is too good.
-                    self._chunks = ChunkedDecoder()
-                    self._connection.drop_h11()
-                    if rest := connection.trailing_data[0]:
-                        self._take_chunks(self._chunks, rest)
-                    return
-            elif isinstance(event, h11.EndOfMessage):
-                self._end()
-                return
-            elif not isinstance(event, h11.InformationalResponse):
-                return  # NEED_DATA, PAUSED or ConnectionClosed
-
-    def _take_chunks(self, chunks: ChunkedDecoder, data: bytes) -> None:
-        if not data:
-            raise UpstreamError("The provider closed the connection before its reply was complete.")
-        if body := chunks.feed(data):
-            self._take(body)
-        if chunks.ended:
-            self.reusable = not chunks.rest and b"close" not in _values(self._headers, b"connection")
-            self._end()
-
-    def _head(self, event: h11.Response) -> bool:
-        self._status = event.status_code
-        self._headers = event.headers.raw_items()
-        self._accepted = self._sink is not None and self._sink.begin(self._status, event.headers, self)
+    def _begin(self, reader: ReplyReader) -> bool:
+        """Take the head, if it has come whole."""
+        head = reader.head(bodiless=self.request.method == "HEAD")
+        if head is None:
+            if reader.ended:
+                raise MalformedHttp("The connection ended before a reply began.")
+            return False
+        self._head = head
+        self._accepted = self._sink is not None and self._sink.begin(head.status, head.headers, self)
         if self._accepted:
-            # A body that no sink takes is decoded by the httpx.Response.
-            self._decode = decoder_for(_values(self._headers, b"content-encoding"))
-        return self._accepted
+            # A body that no sink takes is decoded when it is whole.
+            self._decode = decoder_for(_values(head.headers, b"content-encoding"))
+        return True
 
     def _take(self, data: bytes) -> None:
         if self._accepted and self._sink is not None:
@@ -376,7 +359,7 @@ class _Exchange:
             self._body.append(data)
 
     def _end(self) -> None:
-        self.complete = True
+        self.reusable = self._head is not None and self._head.keep_alive
         if self._accepted and self._sink is not None:
             self._sink.end()
         self._finish()
@@ -384,4 +367,4 @@ class _Exchange:
 
 def _values(headers: Headers, name: bytes) -> bytes:
     """All values of a header, in lower case, joined by commas."""
-    return b",".join(value for found, value in headers if found.lower() == name).lower()
+    return b",".join([value for found, value in headers if found == name]).lower()

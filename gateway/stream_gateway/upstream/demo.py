@@ -15,9 +15,9 @@ from typing import Final
 import msgspec
 import trio
 
-from stream_gateway.streams.stream import Stream
-from stream_gateway.upstream.provider import ProviderFailed, Reply
-from stream_protocols.dialects.openai_chat import ChatRequest
+from stream_gateway.upstream.provider import Answer, ProviderFailed, Reply
+from stream_protocols.conversation import Conversation, Text
+from stream_protocols.dialects.registry import conversation
 from stream_protocols.errors import UnknownModel
 from stream_protocols.events import (
     ChoiceFinished,
@@ -27,7 +27,9 @@ from stream_protocols.events import (
     StreamStarted,
     TextDelta,
     Usage,
+    last_usage,
 )
+from stream_protocols.request import Request
 
 NAME: Final = "demo"
 MAX_DELTAS: Final = 100_000
@@ -97,38 +99,39 @@ class DemoProvider:
 
     dialect = None
 
-    async def stream(self, request: ChatRequest, model: str, stream: Stream) -> None:
-        """Append the answer to a stream, word by word (see `Provider`)."""
+    async def stream(self, request: Request, model: str, answer: Answer) -> None:
+        """Append the answer's records, word by word (see `Provider`)."""
         how = steering(model)
-        stream.extend([(StreamStarted(stream.source.model, stream.source.created, request.choices), None)])
+        said = events(conversation(request), how)
+        answer.extend([(StreamStarted(answer.source.model, answer.source.created, request.choices), None)])
         await trio.sleep(how.first)
-        for number, event in enumerate(events(request, how)):
+        for number, event in enumerate(said):
             if number == how.stall:
                 await trio.sleep(MAX_SILENCE)
-            await stream.flowing()
-            stream.extend([(event, None)])
+            await answer.flowing()
+            answer.extend([(event, None)])
             await trio.sleep(how.gap if isinstance(event, TextDelta) else 0)
 
-    async def complete(self, request: ChatRequest, model: str) -> Reply:
+    async def complete(self, request: Request, model: str) -> Reply:
         """The whole answer after the time that its first word would take (see `Provider`)."""
         how = steering(model)
         await trio.sleep(how.first)
         if how.stall is not None:
             await trio.sleep(MAX_SILENCE)
         answer: list[Event] = []
-        for event in events(request, how):
+        for event in events(conversation(request), how):
             if isinstance(event, StreamFailed):
                 raise ProviderFailed(event)
             answer.append(event)
             if len(answer) % _BATCH == 0:
                 await trio.lowlevel.checkpoint()
-        return Reply(events=tuple(answer))
+        return Reply(events=tuple(answer), usage=last_usage(answer))
 
 
-def events(request: ChatRequest, how: Steering) -> Iterator[Event]:
+def events(asked: Conversation, how: Steering) -> Iterator[Event]:
     """The answer after its beginning: text deltas of all choices in turn, then the endings."""
-    deltas = None if how.deltas is None else min(how.deltas, MAX_DELTAS // request.choices)
-    texts = [_words(request, choice, deltas) for choice in range(request.choices)]
+    deltas = None if how.deltas is None else min(how.deltas, MAX_DELTAS // asked.choices)
+    texts = [_words(asked, choice, deltas) for choice in range(asked.choices)]
     count = 0
     for row in itertools.zip_longest(*texts):
         for choice, word in enumerate(row):
@@ -139,15 +142,20 @@ def events(request: ChatRequest, how: Steering) -> Iterator[Event]:
                 return
             yield TextDelta(word, choice)
             count += 1
-    for choice in range(request.choices):
+    for choice in range(asked.choices):
         yield ChoiceFinished("stop", choice)
-    yield Usage(sum(len(str(message.get("content", "")).split()) for message in request.messages()), count)
+    yield Usage(_input_words(asked), count)
     yield StreamFinished("stop")
 
 
-def _words(request: ChatRequest, choice: int, deltas: int | None) -> Iterator[str]:
+def _input_words(asked: Conversation) -> int:
+    said = [part.text for message in asked.messages for part in message.parts if isinstance(part, Text)]
+    return sum(len(text.split()) for text in (*asked.system, *said))
+
+
+def _words(asked: Conversation, choice: int, deltas: int | None) -> Iterator[str]:
     """Words with their spaces: the opening and four sentences, or exactly `deltas` words."""
-    seed = hashlib.sha256(msgspec.json.encode([request.messages(), choice])).digest()
+    seed = hashlib.sha256(msgspec.json.encode([asked.system, asked.messages, choice])).digest()
     chance = random.Random(seed)
     sentences = list(_SENTENCES)
     chance.shuffle(sentences)

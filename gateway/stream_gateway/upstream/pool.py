@@ -256,29 +256,35 @@ class Pool:
         self.requests -= 1
         member.used = True
         connection = member.connection
-        if not connection.closed and not member.requests:
+        if not member.requests:
             member.since = trio.current_time()
-            if self._closed:
+            if connection.closed:
+                self._members.pop(connection, None)
+            elif self._closed:
                 connection.close()
             elif isinstance(connection, Http1Connection):
                 self._idle.append(member)
         self.settle()
         if len(self._idle) > max(KEEP_IDLE, self._keep):
             self._idle.popleft().connection.close()
-        if self._look_again == math.inf:
-            self.attention.set()
+        self._call_attention()
 
     def gone(self, connection: Connection) -> None:
-        """A connection has closed, maybe while it was idle."""
-        member = self._members.pop(connection, None)
+        """A connection has closed, maybe while it was idle. Its place is free when its last request has ended."""
+        member = self._members.get(connection)
         if member is None:
             return
         if member in self._shared:
             self._shared.remove(member)
         elif member in self._idle:
             self._idle.remove(member)
-        self.settle()
-        if self.size < self._keep:
+        if not member.requests:
+            del self._members[connection]
+            self.settle()
+            self._call_attention()
+
+    def _call_attention(self) -> None:
+        if self._look_again == math.inf or self.size < self._keep:
             self.attention.set()
 
     # ---- idleness

@@ -1,12 +1,14 @@
 """What a provider is to the rest of the gateway."""
 
-from typing import Protocol
+from collections.abc import Coroutine, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
-from stream_gateway.streams.stream import Stream
-from stream_protocols.dialects.openai_chat import ChatRequest
-from stream_protocols.events import Event, StreamFailed
+from stream_gateway.upstream.sink import Silence
+from stream_protocols.dialects import Source
+from stream_protocols.events import Event, Record, StreamFailed, Usage
+from stream_protocols.request import Request
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -14,6 +16,7 @@ class Reply(msgspec.Struct, frozen=True):
 
     body: bytes | None = None
     events: tuple[Event, ...] = ()
+    usage: Usage | None = None
 
 
 class ProviderFailed(Exception):
@@ -24,6 +27,45 @@ class ProviderFailed(Exception):
         self.failure = failure
 
 
+class Valve(Protocol):
+    """How what feeds an answer is stopped and restarted."""
+
+    def pause(self) -> None:
+        """Read no more from the provider, so that it feels the backpressure."""
+
+    def resume(self) -> None:
+        """Read again."""
+
+
+class Answer(Protocol):
+    """What a provider appends to.
+
+    Attributes:
+        valve: set by the provider, if it can be paused.
+        silence: how long the provider may say nothing; None where its own setting holds.
+    """
+
+    valve: Valve | None
+    silence: Silence | None
+
+    @property
+    def source(self) -> Source:
+        """Stream id, public model name and creation time."""
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is wanted: it has a terminal record, or was given up."""
+
+    def extend(self, records: Sequence[Record]) -> None:
+        """Append records; ignored when it is over."""
+
+    def known_as(self, alias: str) -> None:
+        """What the provider calls the answer."""
+
+    async def flowing(self) -> None:
+        """Wait until there is room for more."""
+
+
 class Provider(Protocol):
     """An upstream that answers chat requests."""
 
@@ -31,17 +73,19 @@ class Provider(Protocol):
     def dialect(self) -> str | None:
         """The dialect of the bytes it gives, None when it speaks in neutral events."""
 
-    async def stream(self, request: ChatRequest, model: str, stream: Stream) -> None:
-        """Append the answer to a stream as it comes, the terminal record included.
+    def stream(self, request: Request, model: str, answer: Answer) -> Coroutine[Any, Any, None]:
+        """Append the records of an answer as they come, the terminal one included.
 
-        Returns when the answer has ended in whatever way; cancellation ends it at the provider too.
+        What can be done without waiting may be done when this is called, such as sending the request; nothing is
+        appended then. The result must be awaited. That returns when the answer has ended in whatever way;
+        cancellation ends it at the provider too.
 
         Args:
             request: the client's.
             model: this provider's name for the model.
         """
 
-    async def complete(self, request: ChatRequest, model: str) -> Reply:
+    async def complete(self, request: Request, model: str) -> Reply:
         """The whole answer at once.
 
         Raises:

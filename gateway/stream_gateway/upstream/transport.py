@@ -4,9 +4,12 @@ Every change of the pool is a plain function call inside one task, and every `aw
 request may be cancelled at any moment without leaving a connection that nobody owns.
 """
 
+import contextlib
 import math
 import ssl
-from typing import Final
+from collections.abc import Coroutine
+from contextlib import AbstractContextManager
+from typing import Any, Final
 
 import httpx
 import msgspec
@@ -27,6 +30,10 @@ _log = structlog.get_logger()
 PATIENCE: Final = (1.0, 60.0)
 """Shortest and longest pause in seconds between two attempts to have `prewarm` connections: a provider that closes
 them at once, or is not there, is not to be stormed."""
+
+
+Exchange = Coroutine[Any, Any, httpx.Response]
+"""A request under way; awaited, its response."""
 
 
 class PoolStatistics(msgspec.Struct, frozen=True):
@@ -50,6 +57,15 @@ class PoolStatistics(msgspec.Struct, frozen=True):
         return PoolStatistics(
             *(a + b for a, b in zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True))
         )
+
+
+class _Sending:
+    """A request that has been given to a connection."""
+
+    def __init__(self, member: Member, request: httpx.Request, silence_timeout: float) -> None:
+        self.member = member
+        self.doubt: AbstractContextManager[None] = Doubtful(request) if member.used else contextlib.nullcontext()
+        self.exchange = member.connection.handle(request, silence_timeout)
 
 
 class PooledTransport(httpx.AsyncBaseTransport):
@@ -111,36 +127,46 @@ class PooledTransport(httpx.AsyncBaseTransport):
 
     # ---- requests
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    def handle_async_request(self, request: httpx.Request) -> Exchange:
         """Send a request; return its response, complete (see `Http1Connection.handle`).
 
-        A request that came to nothing is sent once more where HTTP allows it (see `repeating`).
+        When this is called and there is a connection for it, the request leaves before anybody else has a turn. The
+        result must be awaited, for the rest and to give the connection back. A request that came to nothing is sent
+        once more where HTTP allows it (see `repeating`).
 
         Raises:
             httpx.TransportError: no place in the pool, no connection, or it broke.
         """
         if not self._dialer.leads_to(request.url):
             raise httpx.UnsupportedProtocol(f"This transport leads to {self._dialer.name} only.", request=request)
-        try:
-            return await self._send(request)
-        except SendAgain:
-            return await self._send(request)
+        ticket = self._pool.ask()
+        begun = self._start(ticket.granted, request) if isinstance(ticket.granted, Member) else None
+        return self._serve(request, ticket, begun)
 
-    async def _send(self, request: httpx.Request) -> httpx.Response:
-        member = await self._acquire(request)
+    def _start(self, member: Member, request: httpx.Request) -> "_Sending":
         try:
-            if not member.used:
-                return await member.connection.handle(request, self._silence_timeout)
-            with Doubtful(request):
-                return await member.connection.handle(request, self._silence_timeout)
+            return _Sending(member, request, self._silence_timeout)
+        except BaseException:  # the request is none
+            self._pool.released(member)
+            raise
+
+    async def _serve(self, request: httpx.Request, ticket: Ticket, begun: "_Sending | None") -> httpx.Response:
+        try:
+            return await self._finish(request, ticket, begun)
         except SendAgain:
             self._pool.forget_idle()
-            raise
-        finally:
-            self._pool.released(member)
+            return await self._finish(request, self._pool.ask(), None)
 
-    async def _acquire(self, request: httpx.Request) -> Member:
-        ticket = self._pool.ask()
+    async def _finish(self, request: httpx.Request, ticket: Ticket, begun: "_Sending | None") -> httpx.Response:
+        if begun is None:
+            begun = self._start(await self._granted(ticket, request), request)
+        try:
+            with begun.doubt:
+                return await begun.exchange
+        finally:
+            self._pool.released(begun.member)
+
+    async def _granted(self, ticket: Ticket, request: httpx.Request) -> Member:
         if ticket.granted is None:
             await self._wait(ticket, request)
         granted = ticket.granted

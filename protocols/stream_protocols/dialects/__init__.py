@@ -1,14 +1,10 @@
 """Dialects: the JSON shapes of vendors, and our own (`native`).
 
-A dialect module offers, as far as its vendor has the thing:
-
-- a decoder: `feed(body bytes) -> records`, `close() -> records`; it never raises on what a provider sends:
-  a broken stream ends in a `StreamFailed` record;
-- an encoder: `encode(event) -> bytes | None`, one JSON payload for one event, or nothing;
-- `decode_reply(body)` and `encode_reply(events)` for answers that are not streamed;
-- `encode_error(...)`: the vendor's error object.
+A vendor's dialect is a package with one `Dialect`: requests read, written and patched, answers decoded and encoded,
+errors both ways. `registry` has all of them. Between a client and a provider of the same dialect the client's own bytes
+go through; between others a request goes by way of a `Conversation`, and an answer by way of events.
 """
 
-from stream_protocols.dialects.base import Decoder, Encoder, Source
+from stream_protocols.dialects.base import Decoder, Dialect, Encoder, Frame, Naming, SequenceEncoder, Source
 
-__all__ = ["Decoder", "Encoder", "Source"]
+__all__ = ["Decoder", "Dialect", "Encoder", "Frame", "Naming", "SequenceEncoder", "Source"]

@@ -35,6 +35,14 @@ async def test_curl(gateway: ServedGateway) -> None:
     assert text.endswith("2")
 
 
+async def test_curl_offers_an_upgrade(gateway: ServedGateway) -> None:
+    """`Upgrade: h2c` (RFC 9113 does without it) is not taken, and does no harm."""
+    for method in (["-d", BODY], []):
+        url = f"{gateway.base_url}{CHAT if method else '/v1/models'}"
+        text = await run("curl", "-sSN", "--http2", url, *method, "-w", "%{http_code} %{http_version}")
+        assert text.endswith("200 1.1")
+
+
 async def test_curl_over_tls(serve: Serve, tmp_path: Path) -> None:
     files = Certificates(tmp_path)
     gateway = await serve(server=files.section)
@@ -51,6 +59,15 @@ async def test_nghttp(gateway: ServedGateway, tmp_path: Path) -> None:
     text = await run("nghttp", "-v", "-d", str(body), f"{gateway.base_url}{CHAT}")
     assert ":status: 200" in text
     assert "END_STREAM" in text
+    assert "data: [DONE]" in text
+
+
+async def test_nghttp_over_tls(serve: Serve, tmp_path: Path) -> None:
+    gateway = await serve(server=Certificates(tmp_path).section)
+    body = tmp_path / "body.json"
+    body.write_text(BODY)
+    text = await run("nghttp", "-v", "-d", str(body), f"https://localhost:{gateway.port}{CHAT}")
+    assert "The negotiated protocol: h2" in text
     assert "data: [DONE]" in text
 
 

@@ -140,6 +140,17 @@ async def test_forwarded_for_counts_only_from_trusted_proxies(serve: Serve) -> N
             assert response.status == status, (trusted, client)
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+async def test_a_trusted_proxy_that_comes_over_a_socket_for_both(serve: Serve) -> None:
+    gateway = await serve(server={"host": "::", "trusted_proxies": ["127.0.0.1"]}, sockets={"per_address": 1})
+    async with h2_connect("127.0.0.1", gateway.port) as client:
+        await client.until(lambda: client.h2.remote_settings.enable_connect_protocol == 1)
+        for client_address in ("203.0.113.1", "203.0.113.2"):
+            fields = {":protocol": "websocket", "sec-websocket-version": "13", "x-forwarded-for": client_address}
+            stream = await client.open("CONNECT", "/v1/connect", headers=fields, end=False)
+            assert (await stream.until_answered()).status == 200
+
+
 async def test_the_first_bytes_may_come_one_by_one(serve: Serve) -> None:
     gateway = await serve()
     for request in (GET, b"P" + b"OST /nothing HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from hyperframe.frame import GoAwayFrame
+from hyperframe.frame import GoAwayFrame, SettingsFrame
 
 from tests.doubles.gate import Gate
 from tests.doubles.gateway_client import CHAT, MESSAGES, STREAMS, chat_body, last_id, native_text, openai_text
-from tests.doubles.h2_client import h2_connect
+from tests.doubles.h2_client import PREFACE, h2_connect
 from tests.doubles.openai_script import Script, words
 from tests.doubles.openai_server import OpenAIServer
-from tests.doubles.served_gateway import Serve, ServedGateway
+from tests.doubles.raw_client import Connection
+from tests.doubles.served_gateway import Serve, ServedGateway, Spawn
 from tests.doubles.waiting import until
 
 REFUSED_STREAM = 7
@@ -125,6 +126,68 @@ async def test_one_stream_too_many_is_refused_alone(upstream: OpenAIServer, serv
         assert (await client.request("GET", "/v1/models")).status == 200
 
 
+async def test_who_leaves_a_stream_may_open_another_at_once(upstream: OpenAIServer, serve: Serve) -> None:
+    """Also in the same packet: what the gateway has still to tidy up is no stream of the client's."""
+    gateway = await serve(limits={"streams_per_connection": 3})
+    upstream.scripts["m"] = Script(deltas=words(5), gate=Gate(1))
+    async with h2_connect(gateway.host, gateway.port) as client:
+        running = [await client.request("POST", CHAT, payload=chat_body("m")) for _ in range(3)]
+        for stream in running:
+            client.h2.reset_stream(stream.id, 8)
+        answers = [await client.open("GET", "/v1/models") for _ in range(3)]
+        for answer in answers:
+            assert (await answer.json())["object"] == "list"
+
+
+async def test_all_streams_may_be_left_at_once(upstream: OpenAIServer, serve: Serve) -> None:
+    """A page that is closed is no rapid reset, however many streams it had."""
+    gateway = await serve(limits={"streams_per_connection": 300, "resets_per_second": 1})
+    upstream.scripts["m"] = Script(deltas=words(5), gate=Gate(1))
+    created = await gateway.create("m", lease=60)
+    async with h2_connect(gateway.host, gateway.port) as client:
+        await client.until(lambda: client.h2.remote_settings.max_concurrent_streams == 300)
+        for stream in [await client.open("GET", f"{STREAMS}/{created['id']}/events") for _ in range(300)]:
+            client.h2.reset_stream(stream.id, 8)
+        await client.flush()
+        assert (await client.request("GET", "/v1/models")).status == 200
+
+
+async def test_a_process_that_is_told_to_stop_lets_its_streams_end(upstream: OpenAIServer, spawn: Spawn) -> None:
+    """Over either version of HTTP; then it ends."""
+    gate, other = Gate(5), Gate(5)
+    upstream.scripts["m"] = script = Script(deltas=words(50), gate=gate)
+    upstream.scripts["n"] = Script(deltas=words(50), gate=other)
+    async with spawn() as process, h2_connect(process.host, process.port) as client:
+        stream = await client.request("POST", CHAT, payload=chat_body("m"))
+        seen = await stream.take(2)
+        async with await Connection.open(process.host, process.port) as connection:
+            old = (await connection.request("POST", CHAT, payload=chat_body("n"))).events()
+            old_seen = await old.take(2)
+            process.process.terminate()
+            await client.until(lambda: client.goaway is not None)
+            gate.open()
+            assert openai_text(seen + await stream.rest()) == script.text
+            other.open()
+            assert openai_text(old_seen + await old.rest()) == script.text
+        assert await process.process.wait() == 0
+
+
+@pytest.mark.parametrize(("settings", "signals"), [({"drain_timeout": 0.2}, 1), ({"drain_timeout": 100}, 2)])
+async def test_a_process_does_not_wait_for_ever(
+    upstream: OpenAIServer, spawn: Spawn, settings: dict[str, float], signals: int
+) -> None:
+    """`drain_timeout`, or the second signal."""
+    upstream.scripts["m"] = Script(deltas=words(50), gate=Gate(5))
+    async with spawn(server=settings) as process, h2_connect(process.host, process.port) as client:
+        stream = await client.request("POST", CHAT, payload=chat_body("m"))
+        await stream.take(2)
+        process.process.terminate()
+        await client.until(lambda: client.goaway is not None)
+        if signals == 2:
+            process.process.terminate()
+        assert await process.process.wait() == 0
+
+
 async def test_a_drain_lets_running_streams_end(upstream: OpenAIServer, gateway: ServedGateway) -> None:
     upstream.scripts["m"] = script = Script(deltas=words(50), gate=(gate := Gate(5)))
     async with h2_connect(gateway.host, gateway.port) as client:
@@ -140,6 +203,18 @@ async def test_a_drain_lets_running_streams_end(upstream: OpenAIServer, gateway:
     with pytest.raises(OSError, match="refused"):
         async with h2_connect(gateway.host, gateway.port):
             pass
+
+
+async def test_who_comes_in_during_a_drain_is_told_at_once(gateway: ServedGateway) -> None:
+    """The connection was accepted before it, and had not yet said what it speaks."""
+    async with await Connection.open(gateway.host, gateway.port) as connection:
+        await connection.send(PREFACE[:10])
+        await until(lambda: gateway.now.connections == 1)
+        gateway.gateway.drain()
+        await connection.send(PREFACE[10:] + SettingsFrame(0).serialize())
+        answer = await connection.ended()
+    assert GoAwayFrame(0, last_stream_id=0).serialize() in answer
+    await gateway.gateway.idle()
 
 
 async def test_a_goaway_from_a_client_ends_no_stream(upstream: OpenAIServer, gateway: ServedGateway) -> None:

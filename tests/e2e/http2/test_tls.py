@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime
 import signal
+import socket
 import ssl
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -128,6 +130,52 @@ async def test_a_handshake_has_a_deadline(serve: Serve, files: Certificates) -> 
     async with await Connection.open(gateway.host, gateway.port) as connection:
         await connection.ended()
     await gateway.idle()
+
+
+async def test_who_shakes_hands_and_says_nothing(serve: Serve, files: Certificates) -> None:
+    """Patience for idle connections is for those that were used."""
+    gateway = await serve(server=files.section, limits={"header_timeout": 0.2})
+    for protocol in ("http/1.1", "h2"):
+        connection = await tls_connect(gateway, files.client(protocol))
+        await connection.ended()
+        await trio.aclose_forcefully(connection.stream)
+    await gateway.idle()
+
+
+async def test_one_connection_too_many_is_closed(serve: Serve, files: Certificates) -> None:
+    """Without a word: one in plain text would be no answer, and a handshake is what cannot be afforded."""
+    gateway = await serve(server=files.section, limits={"connections": 1})
+    async with h2_connect(gateway.host, gateway.port, context=files.client("h2")) as client:
+        async with await Connection.open(gateway.host, gateway.port) as second:
+            assert await second.ended() == b""
+        assert (await client.request("GET", "/v1/models")).status == 200
+
+
+async def test_clients_behind_a_trusted_proxy(serve: Serve, files: Certificates) -> None:
+    """Many clients share a proxy's connection; each is itself, as the limit of sockets for an address shows."""
+    section: dict[str, Any] = {**files.section, "trusted_proxies": ["127.0.0.0/8"]}
+    gateway = await serve(server=section, sockets={"per_address": 1})
+    async with h2_connect(gateway.host, gateway.port, context=files.client("h2")) as client:
+        await client.until(lambda: client.h2.remote_settings.enable_connect_protocol == 1)
+        statuses = []
+        for forwarded in ("203.0.113.1", "203.0.113.2", "203.0.113.1", "203.0.113.9, 203.0.113.2"):
+            fields = {":protocol": "websocket", "sec-websocket-version": "13", "x-forwarded-for": forwarded}
+            stream = await client.open("CONNECT", "/v1/connect", headers=fields, end=False)
+            statuses.append((await stream.until_answered()).status)
+        assert statuses == [200, 200, 429, 429]
+
+
+async def test_who_closes_one_half_has_left(upstream: OpenAIServer, secure: ServedGateway, files: Certificates) -> None:
+    """An HTTP/2 connection is read all the time: its end is seen at once, whatever waits before it."""
+    upstream.scripts["m"] = Script(deltas=words(50), gate=Gate(3))
+    async with h2_connect(secure.host, secure.port, context=files.client("h2")) as client:
+        await (await client.request("POST", CHAT, payload=chat_body("m"))).take(2)
+        client.h2.ping(b"01234567")
+        await client.flush()
+        client.stream.transport_stream.socket.shutdown(socket.SHUT_WR)  # type: ignore[attr-defined]
+        await until(lambda: secure.now.running == 0)
+        await client.ended()
+    await secure.idle()
 
 
 async def test_garbage_instead_of_a_handshake(secure: ServedGateway) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 import trio
+from h2.errors import ErrorCodes
+from hyperframe.frame import DataFrame
 
+from stream_gateway.server.http2 import limits
 from tests.doubles.gate import Gate
 from tests.doubles.gateway_client import CHAT, STREAMS, chat_body, native_text, openai_text
 from tests.doubles.h2_client import h2_connect
@@ -131,6 +134,55 @@ async def test_windows_shrink_and_grow_by_settings(upstream: OpenAIServer, gatew
         assert len(stream.body) == WINDOW
         client.h2.update_settings({4: 5_000_000})
         await client.flush()
+        assert native_text(await stream.rest()) == "".join(LONG)
+
+
+async def test_what_nobody_reads_opens_no_window(upstream: OpenAIServer, gateway: ServedGateway) -> None:
+    """An upload to who does not want it stays in the window, whatever stands between its frames."""
+    upstream.scripts["m"] = Script(deltas=words(5), gate=Gate(3))
+    created = await gateway.create("m", lease=60)
+    async with h2_connect(gateway.host, gateway.port) as client:
+        await client.until(lambda: client.h2.remote_settings.initial_window_size == limits.STREAM_WINDOW)
+        stream = await client.open("GET", f"{STREAMS}/{created['id']}/events", end=False)
+        await stream.take(2)
+        sent = 0
+        while client.h2.local_flow_control_window(stream.id) >= 17_000:
+            client.h2.send_data(stream.id, b"x" * 16_384)
+            client.h2.send_data(stream.id, b"", pad_length=255)
+            sent += 16_384 + 256
+            await client.flush()
+            await (await client.request("GET", "/v1/models")).read()
+            assert sent <= limits.STREAM_WINDOW * 1.1  # padding alone is given back
+        await client.send_frames(*[DataFrame(stream.id, b"x" * 16_384)] * 2)
+        goaway = await client.ended()
+        assert goaway is not None
+        assert goaway.error_code == ErrorCodes.FLOW_CONTROL_ERROR
+
+
+async def test_bodies_that_nobody_wants_do_not_use_up_the_connection(gateway: ServedGateway) -> None:
+    """What was sent on streams that are over, or were never read, counts for the connection's window too."""
+    async with h2_connect(gateway.host, gateway.port) as client:
+        for _ in range(30):
+            stream = await client.open("POST", "/nothing", end=False)
+            await client.send_frames(*[DataFrame(stream.id, b"x" * 16_000, pad_length=200, flags=["PADDED"])] * 6)
+            await stream.until_over()
+        payload = chat_body("demo-n2-gap0", messages=[{"role": "user", "content": "x" * 900_000}])
+        assert openai_text(await (await client.open("POST", CHAT, payload=payload)).rest())
+
+
+async def test_narrow_windows_are_no_flood(upstream: OpenAIServer, gateway: ServedGateway) -> None:
+    """Each piece that fits into 200 bytes is answered with two WINDOW_UPDATE, thousands in all."""
+    upstream.scripts["m"] = Script(deltas=LONG)
+    created = await gateway.create("m", lease=60)
+    await until(lambda: gateway.now.running == 0)
+    async with h2_connect(gateway.host, gateway.port, window=200, open_windows=False) as client:
+        stream = await client.request("GET", f"{STREAMS}/{created['id']}/events")
+        answered = 0
+        while not stream.ended:
+            await client.until(lambda seen=answered: len(stream.body) > seen or stream.ended)
+            size, answered = len(stream.body) - answered, len(stream.body)
+            if not stream.ended:
+                await client.acknowledge(stream, size)
         assert native_text(await stream.rest()) == "".join(LONG)
 
 

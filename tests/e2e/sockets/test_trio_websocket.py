@@ -73,8 +73,15 @@ async def test_together() -> None:
         async def aclose(self) -> None:
             await self.line.aclose()
 
-    wire, pongs = Wire(), []
-    connection = WebSocketConnection(wire, Inbound(1000, False, pongs.append))  # type: ignore[arg-type]
+    class Owner:
+        def __init__(self) -> None:
+            self.pongs: list[bytes] = []
+
+        def ponged(self, payload: bytes) -> None:
+            self.pongs.append(payload)
+
+    wire, owner = Wire(), Owner()
+    connection = WebSocketConnection(wire, Inbound(1000, False, owner))  # type: ignore[arg-type]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(connection._reader_task)
         await wire.line.send(frame(PING, b"there?") + frame(PONG, b"here") + frame(TEXT, b"hello"))
@@ -87,4 +94,4 @@ async def test_together() -> None:
         (PONG, b"there?"),
         (0x8, (1000).to_bytes(2, "big") + b"bye"),
     ]
-    assert pongs == [b"here"]
+    assert owner.pongs == [b"here"]

@@ -3,7 +3,7 @@
 import pytest
 
 from stream_gateway.config import ConfigError, config_from_toml
-from stream_gateway.guard.proxies import TrustedProxies
+from stream_gateway.guard.proxies import TrustedProxies, plain
 
 
 @pytest.mark.parametrize(
@@ -20,11 +20,18 @@ from stream_gateway.guard.proxies import TrustedProxies
         ("203.0.113.9", "1.1.1.1", "203.0.113.9"),
         ("2001:db8::5", "1.1.1.1", "1.1.1.1"),
         ("", "1.1.1.1", "1.1.1.1"),
+        ("10.1.2.3", "203.0.113.7, ::ffff:10.9.9.9", "203.0.113.7"),
+        ("10.1.2.3", "::ffff:203.0.113.7", "203.0.113.7"),
     ],
 )
 def test_the_client(peer: str, forwarded: str | None, client: str) -> None:
     proxies = TrustedProxies(["10.0.0.0/8", "2001:db8::5", "unix"])
     assert proxies.client(peer, forwarded) == client
+
+
+def test_ipv4_over_a_socket_for_ipv6_is_ipv4() -> None:
+    assert plain("::ffff:10.1.2.3") == plain(bytes(10) + b"\xff\xff\x0a\x01\x02\x03") == plain("10.1.2.3") == "10.1.2.3"
+    assert plain("2001:DB8::1") == "2001:db8::1"
 
 
 def test_a_unix_peer_is_trusted_only_by_name() -> None:

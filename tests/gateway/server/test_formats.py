@@ -2,7 +2,9 @@
 
 import pytest
 
-from stream_gateway.server.formats import DIALECTS, NDJSON, SSE, check_dialect, renderer_for
+from stream_gateway.server.formats import NDJSON, SSE, check_dialect, renderer_for
+from stream_protocols.dialects.openai_chat import parse_request
+from stream_protocols.dialects.registry import DIALECTS
 from stream_protocols.errors import InvalidField
 from stream_protocols.events import Record, TextDelta, Usage
 from tests.gateway.streams.conftest import make_rig, rig
@@ -10,15 +12,19 @@ from tests.gateway.streams.rig import Rig
 
 __all__ = ["make_rig", "rig"]
 
+WITH_USAGE = parse_request(
+    b'{"model":"m","messages":[{"role":"user"}],"stream":true,"stream_options":{"include_usage":true}}'
+)
+
 
 async def test_clients_of_a_kind_share_one_renderer(rig: Rig) -> None:
     stream, other = rig.stream(), rig.stream()
     kinds = [("native", SSE), ("native", NDJSON), ("openai_chat", SSE)]
     renderers = [renderer_for(stream, dialect, container) for dialect, container in kinds]
-    renderers.append(renderer_for(stream, "openai_chat", include_usage=True))
+    renderers.append(renderer_for(stream, "openai_chat", request=WITH_USAGE))
     assert len({id(renderer) for renderer in renderers}) == 4
     assert renderer_for(stream, "native") is renderers[0]
-    assert renderer_for(stream, "openai_chat", SSE, include_usage=True) is renderers[3]
+    assert renderer_for(stream, "openai_chat", SSE, request=WITH_USAGE) is renderers[3]
     assert renderer_for(other, "native") is not renderers[0]
 
 
@@ -43,7 +49,7 @@ async def test_usage_is_for_who_asked_for_it(rig: Rig) -> None:
     records: list[Record] = [(Usage(1, 2), None)]
     stream = rig.stream()
     assert renderer_for(stream, "openai_chat").render(2, records) == b""
-    assert b'"total_tokens":3' in renderer_for(stream, "openai_chat", include_usage=True).render(2, records)
+    assert b'"total_tokens":3' in renderer_for(stream, "openai_chat", request=WITH_USAGE).render(2, records)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

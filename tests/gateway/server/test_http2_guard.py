@@ -84,3 +84,24 @@ def test_a_bucket_fills_again() -> None:
     bucket = Bucket(Rate(3, 2))
     assert [bucket.take(10.0) for _ in range(4)] == [True, True, True, False]
     assert [bucket.take(12.0) for _ in range(4)] == [True, True, True, False]
+
+
+@pytest.mark.parametrize("last", [f.HeadersFrame(1, b"\x82", flags=["END_HEADERS"]), f.HeadersFrame(1, b"\x82")])
+def test_a_block_is_complete_with_its_last_byte(last: f.HeadersFrame) -> None:
+    guard = Guard(LimitSettings())
+    list(guard.slices(PREFACE, 1.0))
+    data = last.serialize()
+    if "END_HEADERS" not in last.flags:
+        data += f.ContinuationFrame(1, b"\x84", flags=["END_HEADERS"]).serialize()
+    for at in range(len(data) - 1):
+        list(guard.slices(data[at : at + 1], 2.0 + at))
+        assert guard.block_since == (None if at < 8 else 10.0)
+    list(guard.slices(data[-1:], 99.0))
+    assert guard.block_since is None
+
+
+def test_header_blocks_are_heavy() -> None:
+    requests = b"".join(f.HeadersFrame(n, b"\x82", flags=["END_HEADERS"]).serialize() for n in range(1, 33, 2))
+    slices = list(Guard(LimitSettings()).slices(PREFACE + requests, 1.0))
+    assert b"".join(slices) == PREFACE + requests
+    assert len(slices) == 16 * limits.BLOCK_WEIGHT // limits.SLICE

@@ -4,6 +4,7 @@ import math
 
 import trio
 
+from stream_protocols.chunking import Conditions
 from stream_protocols.framing import Framing, identity
 from stream_protocols.sse import SseDecoder, SseEvent
 
@@ -28,6 +29,10 @@ class SlowOutlet:
     def rest(self) -> bytes:
         """What was written and not taken yet."""
         return self._rest
+
+    def conditions(self) -> Conditions:
+        """See `Outlet`."""
+        return Conditions()
 
     def clear(self) -> bool:
         """See `Outlet`."""

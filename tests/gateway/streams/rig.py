@@ -13,10 +13,11 @@ from stream_gateway.streams.log import cost
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.stream import Stream
 from stream_gateway.streams.subscription import Subscription
+from stream_protocols.chunking import Chunker
 from stream_protocols.dialects.native import NativeEncoder
-from stream_protocols.dialects.openai_chat.request import Lease
 from stream_protocols.events import Event, Record, StreamStarted, TextDelta
 from stream_protocols.render import Renderer, SseRenderer
+from stream_protocols.request import Lease
 from tests.gateway.streams.outlet import SlowOutlet
 
 BUDGET = 1_000_000
@@ -38,9 +39,17 @@ class Valve:
 class Reader:
     """A client: one subscription, run by a task of its own, and what became of it."""
 
-    def __init__(self, stream: Stream, outlet: SlowOutlet, renderer: Renderer, after: int, offset: int) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        outlet: SlowOutlet,
+        renderer: Renderer,
+        after: int,
+        offset: int,
+        chunker: Chunker | None = None,
+    ) -> None:
         self.outlet = outlet
-        self.subscription = Subscription(stream, renderer, outlet, after=after, offset=offset)
+        self.subscription = Subscription(stream, renderer, outlet, after=after, offset=offset, chunker=chunker)
         self.scope = trio.CancelScope()
         self.left = trio.Event()
         self.outcome: Any = "running"
@@ -94,11 +103,12 @@ class Rig:
         renderer: Renderer | None = None,
         after: int = 0,
         offset: int = 0,
+        chunker: Chunker | None = None,
     ) -> Reader:
         """A client of a stream, running, and as far as it gets without more room."""
         if renderer is None:
             renderer = native(stream)
-        reader = Reader(stream, SlowOutlet(room), renderer, after, offset)
+        reader = Reader(stream, SlowOutlet(room), renderer, after, offset, chunker)
         await self.nursery.start(reader.run)
         await wait_all_tasks_blocked()
         return reader

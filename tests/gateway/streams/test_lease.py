@@ -6,9 +6,9 @@ import pytest
 import trio
 
 from stream_gateway.streams.stream import Stream
-from stream_protocols.dialects.openai_chat.request import Lease
 from stream_protocols.events import StreamCancelled, StreamFinished
 from stream_protocols.lifecycle import State
+from stream_protocols.request import Lease
 from tests.gateway.streams.rig import Rig, settle, texts
 
 pytestmark = pytest.mark.deadline(10_000)

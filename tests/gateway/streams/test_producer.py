@@ -48,6 +48,33 @@ async def test_one_that_does_as_it_should(rig: Rig) -> None:
     assert await ending_of(rig, generate) == StreamFinished("stop")
 
 
+async def test_what_needs_no_waiting_is_done_at_once(rig: Rig) -> None:
+    done: list[str] = []
+
+    async def rest(stream: Stream) -> None:
+        done.append("rest")
+        stream.extend([(StreamFinished("stop"), None)])
+
+    def generate(stream: Stream) -> Awaitable[None]:
+        done.append("at once")
+        return rest(stream)
+
+    rig.registry.start(rig.stream(), generate)
+    assert done == ["at once"]
+    await settle()
+    assert done == ["at once", "rest"]
+
+
+async def test_one_that_fails_before_it_waits_for_anything(rig: Rig, logged: list[EventDict]) -> None:
+    def generate(stream: Stream) -> Awaitable[None]:
+        raise ZeroDivisionError
+
+    failure = await ending_of(rig, generate, started=False)
+    assert isinstance(failure, StreamFailed)
+    assert failure.code == "internal_error"
+    assert [entry["event"] for entry in logged] == ["producer_failed"]
+
+
 async def test_one_that_returns_early(rig: Rig) -> None:
     async def generate(stream: Stream) -> None:
         stream.extend(texts("a"))

@@ -85,6 +85,51 @@ async def test_a_key_finds_its_stream_while_that_is_kept(rig: Rig, autojump_cloc
     assert rig.registry.find("mine", b"another request") is again
 
 
+# The provider's name for the answer
+
+
+async def test_a_stream_is_found_by_its_providers_name(rig: Rig, autojump_clock: Clock) -> None:
+    stream = rig.stream()
+    stream.known_as("resp_1")
+    stream.known_as("resp_2")
+    assert rig.registry.known_as("resp_1") is stream
+    assert rig.registry.known_as("resp_2") is None
+    stream.extend(FINISHED)
+    await trio.sleep(rig.settings.retain_for + 1)
+    assert rig.registry.known_as("resp_1") is None
+
+
+async def test_the_newest_stream_of_a_name_counts(rig: Rig, autojump_clock: Clock) -> None:
+    old, new = rig.stream(), rig.stream()
+    old.known_as("resp_1")
+    new.known_as("resp_1")
+    old.extend(FINISHED)
+    await trio.sleep(rig.settings.retain_for + 1)
+    assert rig.registry.known_as("resp_1") is new
+
+
+async def test_an_ended_stream_gets_no_name(rig: Rig) -> None:
+    ended(rig).known_as("resp_1")
+    assert rig.registry.known_as("resp_1") is None
+
+
+# Discarding
+
+
+async def test_only_what_has_ended_and_nobody_reads_is_discarded(rig: Rig) -> None:
+    stream = rig.stream()
+    assert not rig.registry.discard(stream)
+    reader = await rig.reader(stream, room=0)
+    stream.extend(FINISHED)
+    assert not rig.registry.discard(stream)
+    reader.scope.cancel()
+    await reader.left.wait()
+    assert rig.registry.discard(stream)
+    assert not known(rig, stream)
+    assert not rig.registry.discard(stream)
+    assert (rig.engine.used, rig.registry.known, rig.registry.running) == (0, 0, 0)
+
+
 # Retention
 
 

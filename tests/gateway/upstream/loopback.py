@@ -14,7 +14,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from stream_gateway.upstream.dialing import Dialer
 from stream_gateway.upstream.pump import Pump
-from stream_gateway.upstream.sink import EXTENSION, Headers, Valve
+from stream_gateway.upstream.sink import EXTENSION, SILENCE, Headers, Silence, Valve
 from stream_gateway.upstream.transport import PooledTransport, PoolStatistics
 from tests.doubles.h2_peer import H2Peer, h2_peer
 
@@ -234,14 +234,17 @@ class Pool:
         server: Loopback,
         *,
         sink: TakingSink | None = None,
+        silence: Silence | None = None,
         body: bytes = b"{}",
         scheme: str = "http",
         host: str = "127.0.0.1",
         method: str = "POST",
         headers: dict[str, str] | None = None,
     ) -> httpx.Response:
-        """Send one request."""
-        extensions = {} if sink is None else {EXTENSION: sink}
+        """Send one request, and read its response."""
+        extensions: dict[str, Any] = {SILENCE: silence}
+        if sink is not None:
+            extensions[EXTENSION] = sink
         request = httpx.Request(
             method,
             f"{scheme}://{host}:{server.port}/v1",
@@ -249,7 +252,9 @@ class Pool:
             content=body,
             extensions=extensions,
         )
-        return await self.transport_to(server.port, scheme, host).handle_async_request(request)
+        response = await self.transport_to(server.port, scheme, host).handle_async_request(request)
+        response.read()
+        return response
 
     def close(self) -> None:
         """Close what is idle."""

@@ -35,7 +35,7 @@ async def test_before_the_head(serve: Serve, pool: Pool) -> None:
     async def handle(peer: Peer) -> None:
         await peer.request()
 
-    await fails(pool, handle, serve, "broke")
+    await fails(pool, handle, serve, "closed the connection")
 
 
 @both_pumps

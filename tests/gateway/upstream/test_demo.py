@@ -18,7 +18,8 @@ from stream_gateway.upstream.demo import (
     steering,
 )
 from stream_gateway.upstream.provider import ProviderFailed
-from stream_protocols.dialects.openai_chat import ChatRequest, parse_request
+from stream_protocols.dialects.openai_chat import parse_request
+from stream_protocols.dialects.registry import conversation
 from stream_protocols.errors import UnknownModel
 from stream_protocols.events import (
     ChoiceFinished,
@@ -29,6 +30,7 @@ from stream_protocols.events import (
     TextDelta,
     Usage,
 )
+from stream_protocols.request import Request
 from tests.gateway.streams.conftest import MakeRig, make_rig, rig
 from tests.gateway.streams.rig import Rig, settle
 
@@ -39,7 +41,7 @@ pytestmark = pytest.mark.deadline(1000)
 Clock = trio.testing.MockClock
 
 
-def request(content: Any = "Hi there", **fields: Any) -> ChatRequest:
+def request(content: Any = "Hi there", **fields: Any) -> Request:
     return parse_request(
         json.dumps({"model": "demo", "messages": [{"role": "user", "content": content}], **fields}).encode()
     )
@@ -85,7 +87,7 @@ def test_what_is_no_name(name: str) -> None:
 
 
 def test_a_pleasant_default() -> None:
-    answer = list(events(request(), Steering()))
+    answer = list(events(conversation(request()), Steering()))
     assert text(answer).startswith("Hello! I am the demo model of Stream Gateway")
     assert 40 < len(answer) < 200
     assert [type(event) for event in answer[-3:]] == [ChoiceFinished, Usage, StreamFinished]
@@ -93,39 +95,43 @@ def test_a_pleasant_default() -> None:
 
 def test_so_many_deltas() -> None:
     for count in (0, 1, 200):
-        answer = list(events(request(), Steering(deltas=count)))
+        answer = list(events(conversation(request()), Steering(deltas=count)))
         assert sum(isinstance(event, TextDelta) for event in answer) == count
         assert len(text(answer).split()) == count
 
 
 def test_the_text_is_a_function_of_the_messages() -> None:
-    one, same, other = (text(list(events(request(content), Steering()))) for content in ("a", "a", "b"))
+    one, same, other = (text(list(events(conversation(request(content)), Steering()))) for content in ("a", "a", "b"))
     assert one == same != other
 
 
 def test_fewer_deltas_are_the_beginning_of_more() -> None:
-    few, many = (text(list(events(request(), Steering(deltas=count)))) for count in (7, 70))
+    few, many = (text(list(events(conversation(request()), Steering(deltas=count)))) for count in (7, 70))
     assert many.startswith(few)
 
 
 def test_each_choice_says_its_own() -> None:
-    answer = list(events(request(n=3), Steering(deltas=20)))
+    answer = list(events(conversation(request(n=3)), Steering(deltas=20)))
     assert len({text(answer, choice) for choice in range(3)}) == 3
     assert [event.choice for event in answer if isinstance(event, TextDelta)][:6] == [0, 1, 2, 0, 1, 2]
     assert [event.choice for event in answer if isinstance(event, ChoiceFinished)] == [0, 1, 2]
 
 
 def test_usage_counts_words() -> None:
-    (usage,) = (event for event in events(request("one two three"), Steering(deltas=5)) if isinstance(event, Usage))
+    (usage,) = (
+        event
+        for event in events(conversation(request("one two three")), Steering(deltas=5))
+        if isinstance(event, Usage)
+    )
     assert (usage.input_tokens, usage.output_tokens) == (3, 5)
     parts = [{"type": "text", "text": "a"}]
-    assert any(isinstance(event, Usage) for event in events(request(parts), Steering(deltas=1)))
-    assert any(isinstance(event, Usage) for event in events(request(None), Steering(deltas=1)))
+    assert any(isinstance(event, Usage) for event in events(conversation(request(parts)), Steering(deltas=1)))
+    assert any(isinstance(event, Usage) for event in events(conversation(request(None)), Steering(deltas=1)))
 
 
 @given(st.integers(0, 30), st.none() | st.integers(0, 40), st.integers(1, 3))
 def test_exactly_one_end(deltas: int, fail: int | None, choices: int) -> None:
-    answer = list(events(request(n=choices), Steering(deltas=deltas, fail=fail)))
+    answer = list(events(conversation(request(n=choices)), Steering(deltas=deltas, fail=fail)))
     assert isinstance(answer[-1], StreamFinished | StreamFailed)
     assert not any(isinstance(event, StreamFinished | StreamFailed) for event in answer[:-1])
     if isinstance(answer[-1], StreamFailed):

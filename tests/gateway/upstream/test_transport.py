@@ -9,8 +9,9 @@ from trio.testing import wait_all_tasks_blocked
 
 from stream_gateway.upstream.pool import KEEP_IDLE
 from stream_gateway.upstream.transport import PoolStatistics
+from stream_protocols.errors import LocalError
 from tests.gateway.upstream.conftest import MakePool, Serve
-from tests.gateway.upstream.loopback import OK, Peer, Pool, TakingSink, always_ok, answer, chunks
+from tests.gateway.upstream.loopback import OK, Loopback, Peer, Pool, TakingSink, always_ok, answer, chunks
 
 both_pumps = pytest.mark.parametrize("pump", ["epoll", "tasks"], indirect=True)
 
@@ -41,6 +42,60 @@ async def test_a_request_goes_out_as_it_is(serve: Serve, pool: Pool) -> None:
     assert body == b"x" * 300_000
     await pool.ask(server, body=b"")
     assert seen[1].endswith(b"\r\n\r\n")
+
+
+def post(server: Loopback, **headers: str) -> httpx.Request:
+    return httpx.Request("POST", f"http://127.0.0.1:{server.port}/v1", headers=headers, content=b"{}")
+
+
+@both_pumps
+async def test_with_an_idle_connection_a_request_leaves_at_once(serve: Serve, pool: Pool) -> None:
+    """Before whoever awaits the answer has a turn; and the answer may be there before that."""
+    asked = trio.Event()
+
+    async def handle(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK)
+        await peer.request()
+        asked.set()
+        await peer.send(OK)
+
+    server = await serve(handle)
+    await pool.ask(server)
+    answer = pool.transport.handle_async_request(post(server))
+    await asked.wait()
+    await wait_all_tasks_blocked()
+    assert pool.counts == (1, 0)
+    assert (await answer).read() == b"ok"
+    assert pool.transport.busy == 0
+
+
+async def test_a_request_that_breaks_off_before_its_answer_is_awaited(serve: Serve, pool: Pool) -> None:
+    async def handle(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK)
+        await peer.stream.receive_some(1000)
+        peer.reset()
+
+    server = await serve(handle)
+    await pool.ask(server)
+    request = post(server)
+    request.stream = httpx.ByteStream(b"x" * 20_000_000)
+    answer = pool.transport.handle_async_request(request)
+    await server.has_open(0)
+    await wait_all_tasks_blocked()
+    with pytest.raises(httpx.TransportError):
+        await answer
+    assert pool.counts == (0, 0)
+
+
+async def test_a_header_that_would_forge_another_is_not_sent(serve: Serve, pool: Pool) -> None:
+    server = await serve(always_ok)
+    await pool.ask(server)
+    with pytest.raises(LocalError):
+        await pool.transport.handle_async_request(post(server, authorization="a\r\nX: b"))
+    assert pool.counts == (0, 0)
+    assert (await pool.ask(server)).content == b"ok"
 
 
 async def test_the_connection_used_last_is_used_first(serve: Serve, pool: Pool) -> None:

@@ -224,7 +224,7 @@ async def test_an_authority_of_ones_own_is_added_by_a_file(
     request = httpx.Request("POST", f"{base_url}/chat/completions", content=b"{}")
     own = ProviderSettings(dialect="openai_chat", base_url=base_url, ca_file=str(file))
     transport = open_transport("own", own, pump)
-    assert (await transport.handle_async_request(request)).content == b"ok"
+    assert (await transport.handle_async_request(request)).read() == b"ok"
     await transport.aclose()
     transport = open_transport("own", msgspec.structs.replace(own, ca_file=None), pump)
     with pytest.raises(httpx.ConnectError, match="name it in `ca_file`"):

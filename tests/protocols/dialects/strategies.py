@@ -13,7 +13,12 @@ numbers = st.integers(-(2**70), 2**70)
 values = st.none() | st.booleans() | numbers | texts | st.lists(texts, max_size=2)
 objects = st.none() | st.dictionaries(texts, values, max_size=3)
 
-_FIELDS: dict[Any, st.SearchStrategy[Any]] = {str: texts, int: numbers, str | None: st.none() | texts}
+_FIELDS: dict[Any, st.SearchStrategy[Any]] = {
+    str: texts,
+    int: numbers,
+    bool: st.booleans(),
+    str | None: st.none() | texts,
+}
 
 
 def event_of(kind: type[Event]) -> st.SearchStrategy[Event]:

@@ -10,14 +10,11 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-import h2.connection
 import structlog
 import trio
 from h2 import events
-from h2.config import H2Configuration
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
-from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
 from stream_gateway.config import LimitSettings
@@ -26,8 +23,10 @@ from stream_gateway.server.http2 import limits as bounds
 from stream_gateway.server.http2.exchange import Field, Http2Exchange, Http2Wire
 from stream_gateway.server.http2.guard import Guard, Violation
 from stream_gateway.server.http2.line import Line
+from stream_gateway.server.http2.protocol import open_protocol
 from stream_gateway.server.transport import Transport
 from stream_gateway.streams.turn import Turn
+from stream_protocols.chunking import Conditions
 from stream_protocols.errors import StreamProtocolError
 
 _log = structlog.get_logger()
@@ -35,13 +34,7 @@ _log = structlog.get_logger()
 LINGER: Final = 1.0
 """Seconds in which a client that is told to go is still read, so that closing does not destroy what it was told."""
 
-_UNBOUNDED: Final = 2**31 - 1
-
 Handler = Callable[[Exchange], Awaitable[None]]
-
-
-class _Protocol(h2.connection.H2Connection):
-    MAX_CLOSED_STREAMS = bounds.CLOSED_STREAMS
 
 
 class Http2Connection:
@@ -55,18 +48,19 @@ class Http2Connection:
         self.transport = transport
         self.limits = limits
         self.max_frame = bounds.MAX_FRAME
+        self.turn = turn
         self._handler = handler
-        self._turn = turn
         self._guard = Guard(limits)
-        self._h2 = _open_protocol(limits)
+        self._h2 = open_protocol(limits)
         self._exchanges: dict[int, Http2Exchange] = {}
         self._queued = b""  # what h2 has to say while the transport is not clear
         self._unflushed = 0  # bytes of DATA that h2 holds
         self._flush = self._flush_now
         self.line = Line(transport, self._flush_now, self._broken)
+        self._opened = False  # windows may have opened since the line was served
         self._goodbye = False  # no new streams: GOAWAY was sent
-        self._began = trio.current_time()
-        self._patience = trio.CancelScope(deadline=self._began + limits.header_timeout)
+        self._frames = 0  # of the client's, as of when it was last given time
+        self._patience = trio.CancelScope(deadline=trio.current_time() + limits.header_timeout)
         self._nursery: trio.Nursery | None = None
         self._handle: dict[type[events.Event], Callable[..., None]] = {
             events.RequestReceived: self._on_request,
@@ -74,6 +68,7 @@ class Http2Connection:
             events.StreamEnded: self._on_end,
             events.StreamReset: self._on_reset,
             events.RemoteSettingsChanged: self._on_settings,
+            events.WindowUpdated: self._on_window,
         }
 
     # ---- life
@@ -83,12 +78,9 @@ class Http2Connection:
         farewell: Violation | None = None
         async with trio.open_nursery() as nursery:
             self._nursery = self.line.nursery = nursery
-            self._h2.initiate_connection()
-            # h2 would end the connection over one stream too many; we refuse the stream (RFC 9113 §5.1.2).
-            self._h2.local_settings.max_concurrent_streams = _UNBOUNDED
-            self._h2.local_settings.acknowledge()
-            self._h2.increment_flow_control_window(bounds.CONNECTION_WINDOW - 65_535)
             self._flush_now()
+            if self._goodbye:
+                self._say_goodbye()
             try:
                 await self._read(initial)
             except Violation as violation:
@@ -110,6 +102,8 @@ class Http2Connection:
             while self._queued and len(self._queued) > bounds.MAX_ANSWERS:
                 self.line.drained = trio.Event()
                 await self.line.drained.wait()
+            if self.transport.closed:  # it broke while we answered
+                return
             with self._patience:
                 try:
                     data = await self.transport.receive_some()
@@ -120,19 +114,25 @@ class Http2Connection:
 
     async def _take(self, data: bytes) -> None:
         for part in self._guard.slices(data, trio.current_time()):
-            try:
-                for event in self._h2.receive_data(part):
-                    handle = self._handle.get(type(event))
-                    if handle is not None:
-                        handle(event)
-            except ProtocolError as error:
-                # h2 has prepared a GOAWAY with the right code.
-                raise Violation(error.error_code, "") from error
+            with self.turn:
+                self._handle_frames(part)
             self._flush_now()
-            self.line.serve()
+            if self._opened:
+                self._opened = False
+                self.line.serve()
             if len(part) < len(data):
                 await trio.lowlevel.checkpoint()
         self._be_patient()
+
+    def _handle_frames(self, data: bytes) -> None:
+        try:
+            for event in self._h2.receive_data(data):
+                handle = self._handle.get(type(event))
+                if handle is not None:
+                    handle(event)
+        except ProtocolError as error:
+            # h2 has prepared a GOAWAY with the right code.
+            raise Violation(error.error_code, "") from error
 
     def _be_patient(self) -> None:
         """How long the client may now be silent."""
@@ -141,19 +141,24 @@ class Http2Connection:
             deadline = self._guard.block_since + self.limits.header_timeout
         elif self._exchanges:
             deadline = float("inf")
-        elif not self._guard.frames:
-            deadline = self._began + self.limits.header_timeout
+        elif self._guard.frames == self._frames:
+            deadline = self._patience.deadline  # a frame that comes in crumbs buys no time
         elif self._goodbye or self._guard.goaway:
             deadline = now
         else:
             deadline = now + self.limits.idle_timeout
+        self._frames = self._guard.frames
         self._patience = trio.CancelScope(deadline=deadline)
 
     def drain(self) -> None:
         """Take no new streams, and end when those that run have ended (RFC 9113 §6.8)."""
-        if self._nursery is None or self._goodbye:
+        if self._goodbye:
             return
         self._goodbye = True
+        if self._nursery is not None:  # otherwise `serve` says it first of all
+            self._say_goodbye()
+
+    def _say_goodbye(self) -> None:
         # h2 would take its own GOAWAY for the end of everything.
         frame = GoAwayFrame(0, last_stream_id=self._h2.highest_inbound_stream_id, error_code=ErrorCodes.NO_ERROR)
         self._queued += self._h2.data_to_send() + frame.serialize()
@@ -185,16 +190,22 @@ class Http2Connection:
         stream_id = event.stream_id
         if self._goodbye or len(self._exchanges) >= self.limits.streams_per_connection:
             # Nothing was done for it, so the client may try again elsewhere or later (RFC 9113 §8.7).
-            self.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
+            self._refuse(stream_id, ErrorCodes.REFUSED_STREAM)
             return
         try:
             exchange = Http2Exchange(self, stream_id, event.headers)
         except UnicodeError:
-            self.reset_stream(stream_id, ErrorCodes.PROTOCOL_ERROR)
+            self._refuse(stream_id, ErrorCodes.PROTOCOL_ERROR)
             return
+        if exchange.oversized:
+            self._guard.count_large_head(trio.current_time())
         self._exchanges[stream_id] = exchange
         if self._nursery is not None:
             self._nursery.start_soon(self._serve, exchange)
+
+    def _refuse(self, stream_id: int, code: ErrorCodes) -> None:
+        self._guard.count_reset(trio.current_time())
+        self.reset_stream(stream_id, code)
 
     def _on_data(self, event: events.DataReceived) -> None:
         exchange = self._exchanges.get(event.stream_id)
@@ -211,12 +222,16 @@ class Http2Connection:
         """Whoever leaves a stream leaves its generation at once, if its lease says so."""
         if not event.remote_reset:
             self._guard.count_reset(trio.current_time())
-        if exchange := self._exchanges.get(event.stream_id):
+        if exchange := self._exchanges.pop(event.stream_id, None):  # what runs on does not count as a stream any more
             exchange.gone = True
             self.line.leave(exchange.outlet)
             exchange.scope.cancel()
 
+    def _on_window(self, event: events.WindowUpdated) -> None:
+        self._opened = True
+
     def _on_settings(self, event: events.RemoteSettingsChanged) -> None:
+        self._opened = True
         self.max_frame = min(self._h2.max_outbound_frame_size, bounds.TURN_BYTES)
         if self._h2.encoder.header_table_size > bounds.HEADER_TABLE:
             self._h2.encoder.header_table_size = bounds.HEADER_TABLE
@@ -248,7 +263,7 @@ class Http2Connection:
             await self._handler(exchange)
 
     def _ended(self, exchange: Http2Exchange, code: ErrorCodes) -> None:
-        del self._exchanges[exchange.outlet.id]
+        self._exchanges.pop(exchange.outlet.id, None)
         exchange.inlet.acknowledge()
         if exchange.gone:
             pass
@@ -262,6 +277,10 @@ class Http2Connection:
             self._patience.deadline = trio.current_time() + idle
 
     # ---- what streams say
+
+    def conditions(self) -> Conditions:
+        """What the network to the client shows."""
+        return self.transport.conditions()
 
     def clear(self) -> bool:
         """Whether streams may write: all that was sent before has left."""
@@ -286,7 +305,7 @@ class Http2Connection:
         if self._unflushed >= bounds.TURN_BYTES:
             self._flush_now()
         else:
-            self._turn.defer(self._flush)
+            self.turn.defer(self._flush)
 
     def send_headers(self, stream_id: int, headers: Sequence[Field], *, end: bool = False) -> None:
         """Send a HEADERS frame."""
@@ -294,7 +313,7 @@ class Http2Connection:
             self._h2.send_headers(stream_id, headers, end)
         except (ProtocolError, KeyError) as error:
             raise BrokenPipeError("the client has reset the stream") from error
-        self._turn.defer(self._flush)
+        self.turn.defer(self._flush)
 
     def end_stream(self, stream_id: int) -> None:
         """Send the end of a stream."""
@@ -302,19 +321,19 @@ class Http2Connection:
             self._h2.end_stream(stream_id)
         except (ProtocolError, KeyError) as error:
             raise BrokenPipeError("the client has reset the stream") from error
-        self._turn.defer(self._flush)
+        self.turn.defer(self._flush)
 
     def reset_stream(self, stream_id: int, code: ErrorCodes) -> None:
         """Send RST_STREAM, unless the stream is closed already."""
         with contextlib.suppress(ProtocolError, KeyError):
             self._h2.reset_stream(stream_id, code)
-            self._turn.defer(self._flush)
+            self.turn.defer(self._flush)
 
     def acknowledge(self, stream_id: int, size: int) -> None:
         """Open the windows by what was taken."""
         with contextlib.suppress(ProtocolError):
             self._h2.acknowledge_received_data(size, stream_id)
-            self._turn.defer(self._flush)
+            self.turn.defer(self._flush)
 
     def _flush_now(self) -> None:
         """Give what h2 has to say to the transport, if that is clear; otherwise the drain does."""
@@ -332,18 +351,3 @@ class Http2Connection:
                 self.line.drain_soon()
         except OSError as error:
             self._broken(error)
-
-
-def _open_protocol(limits: LimitSettings) -> _Protocol:
-    protocol = _Protocol(H2Configuration(client_side=False, header_encoding=None))
-    protocol.local_settings = Settings(
-        client=False,
-        initial_values={
-            SettingCodes.MAX_CONCURRENT_STREAMS: limits.streams_per_connection,
-            SettingCodes.MAX_HEADER_LIST_SIZE: limits.header_bytes,
-            SettingCodes.INITIAL_WINDOW_SIZE: bounds.STREAM_WINDOW,
-            SettingCodes.ENABLE_CONNECT_PROTOCOL: 1,
-        },
-    )
-    protocol.decoder.max_header_list_size = limits.header_bytes * bounds.HEADER_SLACK
-    return protocol

@@ -13,6 +13,7 @@ from hpack import NeverIndexedHeaderTuple
 
 from stream_gateway.server.exchange import Exchange, HeaderList, date, never
 from stream_gateway.server.http2.inlet import Http2Inlet
+from stream_gateway.server.http2.limits import FIELD_OVERHEAD
 from stream_gateway.server.http2.outlet import DEFAULT_URGENCY, Http2Outlet
 from stream_gateway.server.sockets.wire import Serve
 from stream_protocols.errors import (
@@ -41,6 +42,7 @@ class Http2Exchange(Exchange):
         scope: the handler's; cancelled when the client resets the stream.
         inlet, outlet: the two halves of the stream.
         gone: the client has reset the stream.
+        oversized: its head is larger than the limit.
         upgraded: serves the stream as a WebSocket once the handler has returned.
     """
 
@@ -60,7 +62,8 @@ class Http2Exchange(Exchange):
         self.upgraded: Serve | None = None
         self._connection = connection
         self._answered = False
-        self._size = sum(len(name) + len(value) + 4 for name, value in headers)
+        size = sum(len(name) + len(value) + FIELD_OVERHEAD for name, value in headers)
+        self.oversized = size > connection.limits.header_bytes
 
     @property
     def answered(self) -> bool:
@@ -73,8 +76,8 @@ class Http2Exchange(Exchange):
         Raises:
             HeadersTooLarge, BadRequest: the request cannot be served.
         """
-        limit = self._connection.limits.header_bytes
-        if self._size > limit:
+        if self.oversized:
+            limit = self._connection.limits.header_bytes
             raise HeadersTooLarge(f"The request's head is larger than {limit} bytes.")
         if self.method == "CONNECT":
             raise BadRequest("This is no proxy; CONNECT opens a WebSocket here, with `:protocol` (RFC 8441).")
@@ -108,9 +111,11 @@ class Http2Exchange(Exchange):
         if self.method == "HEAD" or not body:
             self._send_head(status, headers, end=True)
             return
-        self._send_head(status, headers)
-        if not self.outlet.finish_now(body):
-            self.outlet.write_now(body)
+        with self._connection.turn:  # head and body leave together
+            self._send_head(status, headers)
+            if not self.outlet.finish_now(body):
+                self.outlet.write_now(body)
+        if not self.outlet.finished:
             await self.outlet.finish()
 
     def open(self, status: int, headers: HeaderList, *, unless: Callable[[], bool] = never) -> Http2Body:
@@ -148,6 +153,7 @@ class Http2Body:
         self.framing = outlet.framing
         self.clear = outlet.clear
         self.flush = outlet.flush
+        self.conditions = outlet.conditions
         self.welcome = outlet.welcome
         self.write_now: Callable[[bytes], bool] = self._write_first
         self._outlet = outlet
@@ -180,6 +186,7 @@ class Http2Wire:
         self.clear = exchange.outlet.clear
         self.write_now = exchange.outlet.write_now
         self.flush = exchange.outlet.flush
+        self.conditions = exchange.outlet.conditions
         self._inlet = exchange.inlet
         self._outlet = exchange.outlet
 

@@ -30,12 +30,12 @@ class Http2Inlet:
 
     def feed(self, data: bytes, cost: int) -> None:
         """A DATA frame came; `cost` is what it took off the windows."""
-        self._unacknowledged += cost
         if data:
+            self._unacknowledged += cost
             self._parts.append(data)
             self._wake()
-        else:
-            self.acknowledge()
+        elif cost:
+            self._connection.acknowledge(self._id, cost)  # of this frame alone: what waits to be read was not
 
     def end(self) -> None:
         """The last one came."""

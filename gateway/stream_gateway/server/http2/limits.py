@@ -17,7 +17,7 @@ MAX_FRAME: Final = 16_384
 """Bytes of a frame's payload, the protocol's own default. h2 checks it only once the whole frame is in memory,
 so a frame that says it has 16 MiB would cost that much; the guard refuses it by its head."""
 
-HEADER_SLACK: Final = 4
+HEADER_SLACK: Final = 2
 """A header list up to so many times `limits.header_bytes` is still decoded, so that it can be answered 431.
 Beyond, it is a decompression bomb (CVE-2016-6581)."""
 
@@ -43,8 +43,17 @@ TURN_BYTES: Final = 65_536
 SLICE: Final = 32
 """Frames handled in one run: after so many, the loop's other tasks have their turn."""
 
+BLOCK_WEIGHT: Final = 8
+"""A header block counts as so many frames: 30 bytes of references to a full table cost a millisecond to check."""
+
+FIELD_OVERHEAD: Final = 32
+"""Bytes that a field counts beyond its name and value, in SETTINGS_MAX_HEADER_LIST_SIZE (RFC 9113 §6.5.2)."""
+
 SMALL_DATA: Final = 128
 """A DATA frame with less, and no end, costs more to handle than it brings; a window that admits less games us."""
+
+PADDING: Final = 256
+"""Bytes that a padded frame may have and bring nothing (RFC 9113 §6.1)."""
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -68,12 +77,20 @@ TINY_DATA: Final = Rate(4_000, 2_000)
 
 WINDOW_UPDATES: Final = Rate(2_000, 200)
 """Windows opened byte by byte make us send byte by byte (CVE-2019-9511, CVE-2019-9517). Each DATA frame that
-was not cut short by a window earns `UPDATES_EARNED` more: honest clients answer data, and nothing else."""
+no window has cut to less than `SMALL_DATA` earns `UPDATES_EARNED` more: honest clients answer data, nothing else."""
 
 UPDATES_EARNED: Final = 2
+
+LATE_HEADERS: Final = Rate(1_000, 500)
+"""HEADERS on a stream that is known already: trailers, or frames for a stream that is over, each of which h2 answers
+with a reset."""
+
+LARGE_HEADS: Final = Rate(20, 1)
+"""Header lists over the limit: answered with 431, but decompressing each costs milliseconds."""
 
 IDLE_FRAMES: Final = Rate(1_000, 50)
 """PRIORITY and what we do not know: ignored, but not for nothing (CVE-2019-9513)."""
 
 RESET_BURST: Final = 5.0
-"""Seconds' worth of `limits.resets_per_second` that may come at once: a page with many streams is closed."""
+"""Seconds' worth of `limits.resets_per_second` that may come at once, besides one for every stream that may run: a
+page with many streams is closed."""

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final
 import trio
 from h2.errors import ErrorCodes
 
+from stream_gateway.server.http2.limits import SMALL_DATA
 from stream_gateway.streams.follower import DRAIN_BYTES
+from stream_protocols.chunking import Conditions
 from stream_protocols.framing import Framing, identity
 
 if TYPE_CHECKING:
@@ -53,6 +55,10 @@ class Http2Outlet:
 
     # ---- writing
 
+    def conditions(self) -> Conditions:
+        """What the network to the client shows."""
+        return self._connection.conditions()
+
     def clear(self) -> bool:
         """Whether nothing of ours, and nothing of the connection's, is left over."""
         return self._rest is None and self._connection.clear()
@@ -70,7 +76,7 @@ class Http2Outlet:
             self._connection.send_data(self.id, data)
             return True
         self._rest = memoryview(data)
-        while self._send_frame():
+        while self._connection.clear() and self._send_frame():
             pass
         return self._rest is None
 
@@ -81,8 +87,9 @@ class Http2Outlet:
         size = min(self._connection.window(self.id), self._connection.max_frame, len(self._rest))
         if size <= 0:
             return False
-        # An honest client answers whole frames with WINDOW_UPDATE; crumbs earn it nothing (see `Guard.refund`).
-        self._connection.send_data(self.id, bytes(self._rest[:size]), earns=size == self._connection.max_frame)
+        # Honest clients answer frames with WINDOW_UPDATE; crumbs that a window leaves earn none (see `Guard.refund`).
+        earns = size >= SMALL_DATA or size == len(self._rest)
+        self._connection.send_data(self.id, bytes(self._rest[:size]), earns=earns)
         self._progress += size
         self._rest = self._rest[size:] if size < len(self._rest) else None
         return True

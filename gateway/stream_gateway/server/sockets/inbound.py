@@ -32,6 +32,9 @@ class Owner(Protocol):
     def enqueue(self, data: bytes) -> None:
         """Send a frame; nothing is none."""
 
+    def ponged(self, payload: bytes) -> None:
+        """A pong has come."""
+
     async def finish(self) -> None:
         """Nothing will be read any more: let what is queued leave."""
 
@@ -77,11 +80,11 @@ class Inbound(Connection):
     Args:
         max_bytes: of a message, inflated.
         deflate: whether messages may come compressed.
-        ponged: is called with the payload of each pong.
+        owner: hears of each pong.
     """
 
-    def __init__(self, max_bytes: int, deflate: bool, ponged: Callable[[bytes], None]) -> None:
-        self._ponged = ponged
+    def __init__(self, max_bytes: int, deflate: bool, owner: Owner) -> None:
+        self._owner = owner
         self._limits = _Limits(max_bytes, Inflater(max_bytes) if deflate else None)
         super().__init__(SERVER, [self._limits])
 
@@ -96,7 +99,7 @@ class Inbound(Connection):
         """What the peer says, but for pongs; that it broke a limit is said in words of ours."""
         for event in super().events():
             if isinstance(event, Pong):
-                self._ponged(bytes(event.payload))
+                self._owner.ponged(bytes(event.payload))
             elif isinstance(event, CloseConnection) and self._limits.complaint is not None:
                 yield CloseConnection(event.code, self._limits.complaint)
             else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -15,19 +14,19 @@ from stream_gateway.config import SocketSettings
 from stream_gateway.server.delivery import Start, resume
 from stream_gateway.server.sockets.socket import WebSocket
 from stream_gateway.streams.follower import Follower
+from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.room import LAGGED
 from stream_gateway.streams.stream import Stream
-from stream_gateway.upstream.routing import Router
 from stream_protocols import commands
 from stream_protocols.closing import CLOSINGS, CloseCode
 from stream_protocols.commands import Codec, Command
 from stream_protocols.cursor import format_cursor
 from stream_protocols.dialects import native
 from stream_protocols.dialects.openai_chat import parse_request
-from stream_protocols.dialects.openai_chat.request import check_lease
 from stream_protocols.errors import BadRequest, InvalidField, LocalError, StreamProtocolError, TooManyRequests
 from stream_protocols.render import SocketRenderer
+from stream_protocols.request import check_lease
 
 _log = structlog.get_logger()
 
@@ -86,24 +85,17 @@ class Session:
     """
 
     def __init__(
-        self, socket: WebSocket, codec: Codec, registry: Registry, router: Router, settings: SocketSettings
+        self, socket: WebSocket, codec: Codec, registry: Registry, generations: Generations, settings: SocketSettings
     ) -> None:
         self.socket = socket
         self.following: dict[str, SocketFollower] = {}
         self._codec = codec
         self._registry = registry
-        self._router = router
+        self._generations = generations
         self._settings = settings
         self._bucket = max(settings.commands_per_second * BURST, settings.streams)
         self._tokens = self._bucket
         self._refilled = trio.current_time()
-        self._handlers: dict[type[Command], Callable[..., None]] = {
-            commands.Create: self._create,
-            commands.Subscribe: self._subscribe,
-            commands.Unsubscribe: self._unsubscribe,
-            commands.Cancel: self._cancel,
-            commands.Ping: self._ok,
-        }
 
     def end(self) -> None:
         """The socket is gone: its streams are left, and their leases begin."""
@@ -119,7 +111,7 @@ class Session:
         try:
             command = self._codec.decode(message)
             ref = command.ref
-            self._handlers[type(command)](command)
+            _HANDLERS[type(command)](self, command)
         except StreamProtocolError as error:
             if isinstance(error, LocalError):
                 _log.warning("command_failed", error=error.message)
@@ -150,10 +142,8 @@ class Session:
         if stream is not None and stream.id in self.following:
             raise BadRequest(f"Stream {stream.id!r} of this key is already on this socket.", param="key")
         if stream is None:
-            target = self._router.find(request.model)
-            dialect = target.provider.dialect
-            stream = self._registry.create(request.model, dialect=dialect, lease=lease, key=key, asked=asked)
-            self._registry.start(stream, partial(target.provider.stream, request, target.model))
+            stream, produce = self._generations.create(request, lease=lease, key=key, asked=asked)
+            produce()
         start = resume(stream, None, native.NAME)
         first = format_cursor(stream.id, stream.log.epoch, start.after)
         self._reply(commands.Created(command.ref, stream.id, first, start.gap))
@@ -224,6 +214,15 @@ class Session:
         self.leave(stream.id)
         message = CLOSINGS[CloseCode.LAGGED].meaning if reason == LAGGED else reason
         self._reply(commands.Unsubscribed(stream.id, reason, follower.cursor, message))
+
+
+_HANDLERS: Final[dict[type[Command], Callable[[Session, Any], None]]] = {
+    commands.Create: Session._create,
+    commands.Subscribe: Session._subscribe,
+    commands.Unsubscribe: Session._unsubscribe,
+    commands.Cancel: Session._cancel,
+    commands.Ping: Session._ok,
+}
 
 
 def _as_json(request: dict[str, Any]) -> bytes:

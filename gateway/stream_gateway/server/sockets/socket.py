@@ -7,6 +7,7 @@ A task that drains exists only while there is something to drain.
 
 import collections
 import enum
+import weakref
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -18,7 +19,7 @@ from wsproto.connection import ConnectionState
 from wsproto.events import CloseConnection, Ping
 
 from stream_gateway.config import SocketSettings
-from stream_gateway.server.sockets.inbound import Inbound, WireStream
+from stream_gateway.server.sockets.inbound import Inbound, Owner, WireStream
 from stream_gateway.server.sockets.wire import Wire
 from stream_gateway.streams.follower import Follower
 from stream_protocols.closing import MAX_REASON_BYTES, CloseCode
@@ -74,11 +75,14 @@ class WebSocket:
         if deflate is not None:
             self.pack = (context_packer if deflate.context else shared_packer)(deflate.window_bits)
         self.write_now = wire.write_now
+        self.conditions = wire.conditions
         self._wire = wire
         self._settings = settings
-        self._protocol = Inbound(settings.message_bytes, deflate is not None, self._ponged)
+        # Only `run` keeps us alive: what has closed leaves nothing to the garbage collector, which seldom looks.
+        owner: Owner = weakref.proxy(self)
+        self._protocol = Inbound(settings.message_bytes, deflate is not None, owner)
         self._connection = WebSocketConnection(
-            WireStream(self, wire, leftover),
+            WireStream(owner, wire, leftover),
             # The handshake is done: what trio-websocket needs of a WSConnection, an open Connection has.
             cast(wsproto.WSConnection, self._protocol),
             max_message_size=settings.message_bytes,
@@ -215,7 +219,7 @@ class WebSocket:
             del self._pings[next(iter(self._pings))]
         self.enqueue(self._protocol.send(Ping(payload)))
 
-    def _ponged(self, payload: bytes) -> None:
+    def ponged(self, payload: bytes) -> None:
         """A pong answers its ping and those before it (RFC 6455 §5.5.3)."""
         sent = self._pings.get(payload)
         if sent is not None:

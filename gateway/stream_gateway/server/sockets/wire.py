@@ -3,9 +3,14 @@
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from stream_protocols.chunking import Conditions
+
 
 class Wire(Protocol):
     """A byte stream after the opening handshake. `Transport` is one."""
+
+    def conditions(self) -> Conditions:
+        """What the network to the peer shows."""
 
     def clear(self) -> bool:
         """Whether all that was written has left, so that `write_now` may be called."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import httpx
 import structlog
@@ -82,10 +83,12 @@ class Http2Connection:
         """Whether it serves nothing."""
         return not self._streams
 
-    async def handle(self, request: httpx.Request, silence_timeout: float) -> httpx.Response:
+    def handle(self, request: httpx.Request, silence_timeout: float) -> Coroutine[Any, Any, httpx.Response]:
         """Send a request and wait until its response is complete.
 
-        The body goes to the sink named in the request's extensions if that takes it, else into the response.
+        It is sent when this is called, as far as windows and socket admit it, unless the connection was silent for so
+        long that it has to be asked first; the result must be awaited for the rest. The body goes to the sink named
+        in the request's extensions if that takes it, else into the response.
 
         Raises:
             SendAgain: the provider has not processed it, and another connection may be tried.
@@ -94,13 +97,26 @@ class Http2Connection:
         After an error or cancellation the stream is reset, which is how the provider learns of it; its
         neighbours go on.
         """
-        if trio.current_time() - self._last_heard >= limits.PING_AFTER:
-            await self._make_sure()
         exchange = Http2Exchange(self, request, silence_timeout, self._max_reply_bytes)
-        if self.closed or not self._streams.open(exchange):
-            raise SendAgain("The provider takes no more requests on this connection.", request=request)
+        postponed = trio.current_time() - self._last_heard >= limits.PING_AFTER
+        error = None
         try:
-            self.send_body(exchange)
+            if not postponed:
+                self._begin(exchange)
+        except Exception as caught:
+            error = caught  # for whoever awaits
+        return self._finish(exchange, postponed, error)
+
+    async def _finish(self, exchange: Http2Exchange, postponed: bool, error: Exception | None) -> httpx.Response:
+        try:
+            if error is not None:
+                raise error
+            if postponed:
+                await self._make_sure()
+                self._begin(exchange)
+            if not exchange.id:
+                message = "The provider takes no more requests on this connection."
+                raise SendAgain(message, request=exchange.request)
             await exchange.send(self._write_timeout)
             await exchange.wait()
             return exchange.response()
@@ -108,6 +124,11 @@ class Http2Connection:
             self._streams.leave(exchange)
             self.flush()
             self._close_if_done()
+
+    def _begin(self, exchange: Http2Exchange) -> None:
+        """Open a stream, unless the connection takes no more of them."""
+        if not self.closed and self._streams.open(exchange):
+            self.send_body(exchange)
 
     async def _make_sure(self) -> None:
         """Ask a connection that has long been silent whether it is still there, before a request depends on it."""

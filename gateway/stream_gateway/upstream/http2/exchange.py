@@ -16,7 +16,7 @@ from stream_gateway.upstream.decoding import Decode, UndecodableReply, decoder_f
 from stream_gateway.upstream.http2 import limits
 from stream_gateway.upstream.http2.frames import Violation
 from stream_gateway.upstream.repeating import SendAgain
-from stream_gateway.upstream.sink import EXTENSION, Headers, Sink
+from stream_gateway.upstream.sink import EXTENSION, SILENCE, Headers, Silence, Sink
 
 if TYPE_CHECKING:
     from stream_gateway.upstream.http2.connection import Http2Connection
@@ -38,7 +38,8 @@ class Http2Exchange:
     """A request and its response. What a response brings is taken in the pump's task, everything else in its own.
 
     Attributes:
-        id: the stream's number, once it is open.
+        id: the stream's number, once it is open; before that 0.
+        request: what is asked.
         unsent: what is left of the request's body.
     """
 
@@ -50,12 +51,15 @@ class Http2Exchange:
         max_reply_bytes: int,
     ) -> None:
         self.id = 0
-        self.unsent = memoryview(request.content)
+        self.unsent = memoryview(request.read())
         self._connection = connection
-        self._request = request
+        self.request = request
         self._silence_timeout = silence_timeout
         self._max_reply_bytes = max_reply_bytes
         self._sink: Sink | None = request.extensions.get(EXTENSION)
+        self._silence: Silence | None = request.extensions.get(SILENCE)
+        if self._silence is not None:
+            self._silence.changed = self._reset_deadline
         self._accepted = False
         self._decode: Decode | None = None
         self._status = 0
@@ -83,7 +87,7 @@ class Http2Exchange:
         The provider's key is indexed by HPACK like any other: nobody else writes header fields on this connection, so
         nobody can guess at it by their compressed size (RFC 7541 §7.1).
         """
-        request = self._request
+        request = self.request
         host = request.headers.get("host", "")
         fields = [
             (b":method", request.method.encode("ascii")),
@@ -108,7 +112,7 @@ class Http2Exchange:
             with trio.move_on_at(deadline) as scope:
                 await self._news.wait()
             if scope.cancelled_caught:
-                raise httpx.WriteTimeout("The provider did not take the request.", request=self._request)
+                raise httpx.WriteTimeout("The provider did not take the request.", request=self.request)
             left = len(self.unsent)
             self._connection.send_body(self)
             if len(self.unsent) < left:
@@ -135,22 +139,31 @@ class Http2Exchange:
     def _deadline(self) -> float:
         if self._end_by != _NEVER:
             return self._end_by
-        return min(self._last_read + self._silence_timeout, self._connection.look_at)
+        return min(self._last_read + self._patience(), self._connection.look_at)
+
+    def _patience(self) -> float:
+        own = None if self._silence is None else self._silence.limit
+        return self._silence_timeout if own is None else own
+
+    def _reset_deadline(self) -> None:
+        if self._scope is not None:
+            self._scope.deadline = self._deadline()
 
     def _has_waited_enough(self) -> bool:
         now = trio.current_time()
         if now >= self._end_by:
             return True  # all that mattered was delivered
-        if now >= self._last_read + self._silence_timeout:
-            message = f"The provider was silent for {self._silence_timeout:g} seconds."
-            raise httpx.ReadTimeout(message, request=self._request)
+        if now >= self._last_read + self._patience():
+            message = f"The provider was silent for {self._patience():g} seconds."
+            raise httpx.ReadTimeout(message, request=self.request)
         self._connection.look_after(now)
         return False
 
     def response(self) -> httpx.Response:
-        """The response, with its body unless the sink took it."""
+        """The response, its body unread in its stream unless the sink took it: httpx takes long to read one."""
         headers = [field for field in self._headers if self._decode is None or field[0] != b"content-encoding"]
-        return httpx.Response(self._status, headers=headers, content=b"".join(self._body), request=self._request)
+        stream = httpx.ByteStream(b"".join(self._body))
+        return httpx.Response(self._status, headers=headers, stream=stream, request=self.request)
 
     def _release(self) -> None:
         """Give the sink what came while it was paused."""
@@ -177,8 +190,7 @@ class Http2Exchange:
         """See `Valve`."""
         if self._end_by == _NEVER:
             self._end_by = trio.current_time() + LINGER
-            if self._scope is not None:
-                self._scope.deadline = self._end_by
+            self._reset_deadline()
 
     def wake(self) -> None:
         """Something that its task may wait for has changed."""
@@ -204,7 +216,7 @@ class Http2Exchange:
         self._status = int(status)
         self._headers = [field for field in headers if not field[0].startswith(b":")]
         length = fields.get(b"content-length", b"")
-        if length.isdigit() and self._request.method != "HEAD" and self._status not in _BODILESS:
+        if length.isdigit() and self.request.method != "HEAD" and self._status not in _BODILESS:
             self._expected = int(length)
         self._contain(self._ask_sink)
         return self._accepted
@@ -259,7 +271,7 @@ class Http2Exchange:
     def fail(self, message: str, kind: type[httpx.TransportError] = httpx.ReadError) -> None:
         """No more will come."""
         if not self._over and self._error is None:
-            self._error = kind(message, request=self._request)
+            self._error = kind(message, request=self.request)
             self.wake()
 
     def fail_unprocessed(self, message: str) -> None:

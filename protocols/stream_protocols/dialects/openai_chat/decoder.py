@@ -5,8 +5,8 @@ from typing import Final
 
 import msgspec
 
+from stream_protocols.dialects.answers import NOT_JSON
 from stream_protocols.dialects.openai_chat.shapes import (
-    NOT_JSON,
     Choice,
     Completion,
     Message,

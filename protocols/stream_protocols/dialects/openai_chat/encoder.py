@@ -65,7 +65,7 @@ class OpenAIChatEncoder:
                 return self._chunk([_choice(event.choice, {"tool_calls": [_tool_call(event)]})])
             case ChoiceFinished(reason=reason, choice=choice):
                 return self._chunk([_choice(choice, {}, reason)])
-            case Usage() if self._include_usage:
+            case Usage(running=False) if self._include_usage:  # some clients add up what they are told
                 return b'%b[],"usage":%b}' % (self._head, _encode(usage_json(event)))
             case StreamFinished():
                 return DONE

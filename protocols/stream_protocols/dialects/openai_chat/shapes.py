@@ -1,17 +1,11 @@
 """The fields of OpenAI's JSON that we read; all others stay in the bytes beside them."""
 
-import re
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
+from stream_protocols.dialects.answers import header, tokens
 from stream_protocols.events import StreamFailed, Usage
-
-NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises on bytes that are no JSON, or are nested so deep that they are an attack."""
-
-
-_HEADER: Final = re.compile(r"[\x20-\x7e]{1,64}")  # what may be handed on as a header's value
 
 
 class Function(msgspec.Struct):
@@ -65,14 +59,7 @@ def usage_event(fields: UsageFields) -> Usage:
         details["input"] = fields.prompt_tokens_details
     if isinstance(fields.completion_tokens_details, dict) and fields.completion_tokens_details:
         details["output"] = fields.completion_tokens_details
-    return Usage(_count(fields.prompt_tokens), _count(fields.completion_tokens), details or None)
-
-
-def _count(value: object) -> int:
-    """A number of tokens, whatever stands there; within what every encoding can carry."""
-    if not isinstance(value, int | float) or value != value:
-        return 0
-    return int(min(max(value, 0), 2**53))
+    return Usage(tokens(fields.prompt_tokens), tokens(fields.completion_tokens), details or None)
 
 
 def usage_json(usage: Usage) -> dict[str, Any]:
@@ -94,8 +81,7 @@ def failure_event(
     error: object, *, status: int = 502, retry_after: str | None = None, fallback: str = ""
 ) -> StreamFailed:
     """An `error` member, which should be an object but is sometimes a string, as the neutral failure."""
-    if retry_after is not None and not _HEADER.fullmatch(retry_after):
-        retry_after = None
+    retry_after = header(retry_after)
     if not isinstance(error, dict):
         text = (error if isinstance(error, str) else "") or fallback or "The provider reported an error."
         return StreamFailed("upstream_error", text, status, retry_after=retry_after)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import brotli
 import httpx
@@ -15,6 +15,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from stream_gateway.upstream.decoding import zstd
 from stream_gateway.upstream.http2 import limits
+from stream_gateway.upstream.sink import Silence
 from tests.doubles.h2_peer import SSE, H2Peer
 from tests.doubles.openai_h2_server import OpenAIH2Server
 from tests.doubles.openai_script import Script, words
@@ -59,6 +60,65 @@ async def test_a_request_goes_out_as_it_is(serve: Serve, pool: Pool) -> None:
     assert headers["content-length"] == "300000"
     assert not headers.keys() & {"connection", "te", "host"}
     assert seen[1][0][":method"] == "GET"
+
+
+async def test_with_a_connection_a_request_leaves_at_once(serve: Serve, pool: Pool) -> None:
+    """Before whoever awaits the answer has a turn; and the answer may be there before that."""
+    answered = trio.Event()
+
+    async def handle(peer: H2Peer) -> None:
+        for _ in range(2):
+            request = await peer.request()
+            await peer.respond(request)
+            await peer.send(request, b"ok", end=True)
+        answered.set()
+        await peer.until_left()
+
+    server = await serve(http2(handle))
+    await pool.ask(server)
+    request = httpx.Request("POST", f"http://127.0.0.1:{server.port}/v1", content=b"{}")
+    answer = pool.transport.handle_async_request(request)
+    await answered.wait()
+    await wait_all_tasks_blocked()
+    assert pool.counts == (1, 0)
+    assert (await answer).read() == b"ok"
+    assert pool.counts == (0, 1)
+
+
+async def test_a_request_that_is_none_costs_no_place(serve: Serve, pool: Pool) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"{}"
+
+    server = await serve(http2(answer_all))
+    await pool.ask(server)
+    with pytest.raises(AssertionError):  # httpx's word for it
+        await pool.transport.handle_async_request(
+            httpx.Request("POST", f"http://127.0.0.1:{server.port}/v1", content=body())
+        )
+    assert pool.counts == (0, 1)
+
+
+async def test_a_patience_of_its_own_that_changes_on_the_way(
+    serve: Serve, pool: Pool, patient_clock: trio.testing.MockClock
+) -> None:
+    async def handle(peer: H2Peer) -> None:
+        request = await peer.request()
+        await peer.respond(request)
+        await peer.until_left()
+
+    server = await serve(http2(handle))
+    silence = Silence(15.0)
+    began = trio.current_time()
+
+    async def ask_in_vain() -> None:
+        with pytest.raises(httpx.ReadTimeout, match="silent for 2 seconds"):
+            await pool.ask(server, sink=TakingSink(), silence=silence)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask_in_vain)
+        await trio.sleep(6)
+        silence.set(2.0)
+    assert trio.current_time() - began == pytest.approx(6.0)
 
 
 @pytest.mark.parametrize("sink", [True, False])
@@ -289,7 +349,7 @@ async def test_it_is_agreed_on_over_tls(nursery: trio.Nursery, make_pool: MakePo
     request = httpx.Request("POST", f"{server.base_url}/chat/completions", json={"model": "mock", "stream": True})
     for _ in range(3):
         response = await transport.handle_async_request(request)
-        assert all(word.encode() in response.content for word in script.deltas)
+        assert all(word.encode() in response.read() for word in script.deltas)
     assert (server.accepted_connections, len(server.peers)) == (1, 1)
 
 

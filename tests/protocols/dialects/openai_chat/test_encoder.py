@@ -102,6 +102,11 @@ def test_with_usage_every_chunk_has_the_member_and_one_more_has_the_numbers() ->
     assert plain(Usage(3, 5)) is None
 
 
+def test_usage_that_is_still_running_is_not_told() -> None:
+    """Clients that add up what they are told would count it twice."""
+    assert with_usage(Usage(3, 1, running=True)) is None
+
+
 @pytest.mark.parametrize("event", [Notice("a", "b"), Opaque()])
 def test_what_the_dialect_has_no_words_for(event: Event) -> None:
     assert plain(event) is None

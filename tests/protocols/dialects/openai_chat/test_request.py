@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_protocols.dialects.openai_chat import ChatRequest, parse_request
-from stream_protocols.dialects.openai_chat.request import MAX_CHOICES, MAX_LEASE, check_lease
+from stream_protocols.dialects import registry
+from stream_protocols.dialects.openai_chat import parse_request
+from stream_protocols.dialects.openai_chat.request import MAX_CHOICES, patch
 from stream_protocols.errors import InvalidField, InvalidJson
+from stream_protocols.request import MAX_LEASE, Request, check_lease
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
 
@@ -27,23 +29,18 @@ def without(name: str) -> bytes:
 
 def test_the_least_that_a_request_must_say() -> None:
     request = parse_request(body())
-    assert request == ChatRequest("demo", False, 1, False, None, body())
+    assert request == Request("openai_chat", "demo", False, body())
 
 
 def test_all_that_the_gateway_acts_on() -> None:
     text = body(stream=True, n=3, stream_options={"include_usage": True, "other": 1}, lease=2.5)
-    assert parse_request(text) == ChatRequest("demo", True, 3, True, 2.5, text)
+    assert parse_request(text) == Request("openai_chat", "demo", True, text, 3, True, 2.5)
 
 
 def test_null_is_the_same_as_not_said() -> None:
     names = ("stream", "n", "temperature", "top_p", "max_tokens", "max_completion_tokens", "tools", "lease")
     request = parse_request(body(**dict.fromkeys(names), stream_options=None))
     assert (request.stream, request.choices, request.include_usage, request.lease) == (False, 1, False, None)
-
-
-def test_content_in_parts_is_nobodys_business() -> None:
-    parts = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}, {"type": "text", "text": "?"}]
-    assert parse_request(body(messages=[{"role": "user", "content": parts}])).messages()[0]["content"] == parts
 
 
 @pytest.mark.parametrize("lease", [0, 0.0, 1, 86_400, "finish"])
@@ -165,7 +162,7 @@ def test_any_values_are_a_request_or_a_clear_error(fields: dict[str, Any]) -> No
 
 def sent(text: bytes, **options: Any) -> list[tuple[str, Any]]:
     options = {"model": "up", "stream": True, **options}
-    return list(json.loads(parse_request(text).upstream_body(**options)).items())
+    return list(json.loads(patch(parse_request(text), **options)).items())
 
 
 def test_order_and_unknown_fields_stay_and_the_lease_goes() -> None:
@@ -186,7 +183,7 @@ def test_order_and_unknown_fields_stay_and_the_lease_goes() -> None:
 def test_values_go_as_they_were_written() -> None:
     value = b'{"pi":3.14000,"big":123456789012345678901234567890,"text":"\\u00e9\\/"}'
     text = b'{"model":"demo","messages":[{"role":"user"}],"x":%b}' % value
-    assert value in parse_request(text).upstream_body(model="up", stream=False)
+    assert value in patch(parse_request(text), model="up", stream=False)
 
 
 def test_streaming_is_what_the_gateway_asks_for_not_what_the_client_did() -> None:
@@ -204,7 +201,7 @@ def test_the_clients_own_stream_options_stay() -> None:
 
 def test_a_native_client_gets_usage_without_asking() -> None:
     def options(text: bytes, *, stream: bool = True) -> Any:
-        sent = parse_request(text, native=True).upstream_body(model="up", stream=stream)
+        sent = patch(parse_request(text, native=True), model="up", stream=stream)
         return json.loads(sent).get("stream_options")
 
     assert options(body()) == {"include_usage": True}
@@ -212,3 +209,77 @@ def test_a_native_client_gets_usage_without_asking() -> None:
     assert options(body(stream_options={"include_usage": False, "other": 1})) == {"include_usage": True, "other": 1}
     assert options(body(stream_options={"include_usage": True, "other": 1})) == {"include_usage": True, "other": 1}
     assert options(body(), stream=False) is None
+
+
+# What routing asks of a request
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "data:,"}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "needs"),
+    [
+        ({}, set()),
+        ({"tools": [], "reasoning_effort": None, "reasoning": {}}, set()),
+        ({"tools": [{"type": "function"}]}, {"tools"}),
+        ({"functions": [{"name": "f"}]}, {"tools"}),
+        ({"reasoning_effort": "high"}, {"reasoning"}),
+        ({"reasoning": {"effort": "low"}}, {"reasoning"}),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, IMAGE, 5]}]}, {"images"}),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "image_url"}]}]}, set()),
+        ({"messages": [{"role": "assistant"}], "tools": [{}], "reasoning_effort": "low"}, {"tools", "reasoning"}),
+    ],
+)
+def test_what_a_model_must_be_able_to_do(fields: dict[str, Any], needs: set[str]) -> None:
+    assert registry.needs(parse_request(body(**fields))) == needs
+
+
+def continued(text: str, **fields: Any) -> dict[str, Any]:
+    """The JSON of a request for the rest of an answer."""
+    request = registry.continued(parse_request(body(**fields)), text)
+    asked: dict[str, Any] = json.loads(request.body)
+    return asked
+
+
+def test_an_answer_is_given_back_as_the_assistants_words() -> None:
+    assert continued("Once ", stream=True, x=[1]) == {
+        "model": "demo",
+        "messages": [*MESSAGES, {"role": "assistant", "content": "Once "}],
+        "stream": True,
+        "x": [1],
+    }
+
+
+def test_words_that_the_client_began_and_the_answer_are_one_message() -> None:
+    begun = [*MESSAGES, {"role": "assistant", "content": "Once ", "name": "n"}]
+    assert continued("upon", messages=begun)["messages"] == [
+        *MESSAGES,
+        {"role": "assistant", "content": "Once upon", "name": "n"},
+    ]
+
+
+@pytest.mark.parametrize("last", [{"role": "assistant", "content": None}, {"role": "assistant", "content": []}])
+def test_a_last_message_without_words_stays_as_it_is(last: dict[str, Any]) -> None:
+    messages = continued("a", messages=[*MESSAGES, last])["messages"]
+    assert messages == [*MESSAGES, last, {"role": "assistant", "content": "a"}]
+
+
+def test_nothing_said_is_nothing_to_give_back() -> None:
+    request = parse_request(body(stream=True))
+    assert registry.continued(request, "") is request
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_text_can_be_given_back(text: str) -> None:
+    request = parse_request(body(stream=True, n=1, lease=3))
+    again = registry.continued(request, text)
+    assert (again.model, again.stream, again.choices, again.lease) == ("demo", True, 1, 3)
+    assert "".join(message["content"] for message in json.loads(again.body)["messages"][1:]) == text
+
+
+@pytest.mark.parametrize(("value", "name"), [("c1", "c1"), (None, None), ({"id": "c"}, None), (5, None)])
+def test_a_conversation_has_a_name_that_providers_do_not_see(value: object, name: str | None) -> None:
+    request = parse_request(body(conversation=value))
+    assert request.conversation_id == name
+    assert "conversation" not in json.loads(patch(request, model="m", stream=True))

@@ -1,0 +1,44 @@
+"""Providers' keys: from where the configuration says, and never from the configuration itself."""
+
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+from stream_gateway.config import ConfigError, ProviderSettings
+
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+
+
+def read_key(name: str, settings: ProviderSettings) -> str | None:
+    """A provider's key from where the configuration says, or None when it needs none.
+
+    Raises:
+        ConfigError: the variable is not set, or the file cannot be read.
+    """
+    if settings.api_key_env:
+        if not _VARIABLE.fullmatch(settings.api_key_env):
+            # Not shown: whoever mistakes this for the key itself should not find that in a log.
+            raise ConfigError(f'key `providers."{name}".api_key_env`: expected the name of an environment variable.')
+        key = os.environ.get(settings.api_key_env, "").strip()
+        if not key:
+            raise ConfigError(
+                f'key `providers."{name}".api_key_env`: the environment variable '
+                f"{settings.api_key_env} is not set; set it to the provider's key."
+            )
+        return _clean(key, f'`providers."{name}".api_key_env`')
+    if settings.api_key_file:
+        try:
+            key = Path(settings.api_key_file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f'key `providers."{name}".api_key_file`: {settings.api_key_file} cannot be read: {error}.'
+            ) from None
+        return _clean(key, f'`providers."{name}".api_key_file`')
+    return None
+
+
+def _clean(key: str, where: str) -> str:
+    if not key.isascii() or not key.isprintable() or " " in key or not key:
+        raise ConfigError(f"key {where}: the provider's key must be one line of printable ASCII without spaces.")
+    return key

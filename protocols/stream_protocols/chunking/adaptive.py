@@ -1,0 +1,49 @@
+"""`adaptive`, the default: who keeps up gets every event at once, who lags gets what waits as one chunk."""
+
+from typing import ClassVar, Final
+
+from stream_protocols.chunking.base import Chunker, Conditions, Waiting
+from stream_protocols.chunking.boundaries import safe_cut
+
+FLOOR: Final = 256
+"""Characters of a chunk at the least: below, its envelope would weigh more than its text."""
+
+CEILING: Final = 32_768
+"""And at the most: a client can read a chunk only when all of it has come."""
+
+HORIZON: Final = 0.1
+"""Seconds of the connection's rate that one chunk may take on the wire: as long as it keeps what follows waiting."""
+
+
+class Adaptive(Chunker):
+    """What waits, up to what the connection carries in `HORIZON`, cut at the end of a line or word where there is one.
+
+    Inside a code fence it ends with a line, however short: a highlighter should not see half of one.
+    """
+
+    immediate: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self._size = CEILING
+
+    def observe(self, conditions: Conditions) -> None:
+        if conditions.rate:
+            horizon = max(HORIZON, conditions.rtt / 2)
+            self._size = round(min(max(conditions.rate * horizon, FLOOR), CEILING))
+
+    def cut(self, waiting: Waiting) -> int:
+        text = waiting.text
+        if len(text) <= self._size:
+            return len(text)
+        cut = safe_cut(text, self._size)
+        line = text.rfind("\n", 0, cut) + 1
+        if line > cut // 4 or (line and in_fence(text[:cut])):
+            return line
+        word = text.rfind(" ", 0, cut) + 1
+        return word if word > cut // 2 else cut
+
+
+def in_fence(text: str) -> bool:
+    """Whether a text ends inside a Markdown code fence that begins in it."""
+    fences = sum(1 for line in text.splitlines() if line.lstrip().startswith("```"))
+    return bool(fences % 2)

@@ -1,0 +1,80 @@
+"""Strategies that look at language: `words` and `sentences`."""
+
+from typing import Final
+
+import regex
+
+from stream_protocols.chunking.base import Chunker, Waiting
+from stream_protocols.chunking.boundaries import word_ends
+
+_SPACELESS: Final = "。！？｡︒﹒．"
+"""Sentence ends of writings that put no space after them."""
+
+_END: Final = regex.compile(
+    rf"""
+    [{_SPACELESS}]+ [\p{{Pe}}\p{{Pf}}"'」』]* \s*
+    | [.!?…؟۔։।॥።]+ [\p{{Pe}}\p{{Pf}}"'*_]* \s+
+    | \n[ \t]*\n\s*
+    | \n (?=[-*•\d\#])
+    """,
+    regex.VERBOSE,
+)
+"""What may end a sentence: a full stop with what closes behind it and the space after that, or a paragraph's end."""
+
+_ABBREVIATION: Final = regex.compile(
+    r"""(?: ^ | [\s(\["'“„«] ) (?:
+        \p{Lu}                                            # an initial: J. S. Bach
+        | (?: \p{L}\. )+ \p{L}                            # e.g., i.e., z.B., U.S.
+        | mr|mrs|ms|dr|prof|st|jr|sr|mt|vs|etc|cf|al|ca|approx|dept|est|fig|gen|gov|inc|ltd|no|nos|vol|pp|ed|eds
+        | jan|feb|mar|apr|jun|jul|aug|sep|sept|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun
+        | bzw|bspw|ggf|usw|vgl|hr|fr|nr|str|abb|evtl      # German
+        | m|mm|mme|mlle|av|env|p\.\ ex                    # French
+        | sra|srta|dra|ud|uds|pág|núm                     # Spanish, Portuguese
+    ) $""",
+    regex.VERBOSE | regex.IGNORECASE,
+)
+"""Words before a full stop that ends no sentence."""
+
+_ORDINAL: Final = regex.compile(r"(?:^|\n|\s)\d{1,3}$")
+"""A number before a full stop: of a list, or an ordinal (German "am 3. Mai")."""
+
+
+class Words(Chunker):
+    """Whole words: what may still be the beginning of a longer one waits for its end."""
+
+    patience = 0.25
+
+    def cut(self, waiting: Waiting) -> int:
+        if waiting.final:
+            return len(waiting.text)
+        return max(word_ends(waiting.text), default=0)
+
+
+class Sentences(Chunker):
+    """One sentence a chunk, for captions and for speech; one that is long, or does not end in time, leaves in parts."""
+
+    patience = 1.0
+
+    MAX: Final = 400
+    """Characters after which a sentence is given out at a word's end: no caption and no breath is longer."""
+
+    def cut(self, waiting: Waiting) -> int:
+        text = waiting.text
+        for match in _END.finditer(text):
+            # At the very end of what has come, a space may be followed by anything: that is enough for a sentence.
+            if not _goes_on(text, match):
+                return int(match.end())
+        if len(text) > self.MAX:
+            ends = [end for end in word_ends(text) if end <= self.MAX]
+            return ends[-1] if ends else self.MAX
+        return len(text) if waiting.final else 0
+
+
+def _goes_on(text: str, match: "regex.Match[str]") -> bool:
+    """Whether a full stop ends an abbreviation or a number, and not a sentence."""
+    if not match[0].startswith(".") or match[0].startswith(".."):
+        return False
+    before, after = text[max(match.start() - 24, 0) : match.start()], text[match.end() : match.end() + 1]
+    if after.islower():
+        return True
+    return bool(_ABBREVIATION.search(before) or _ORDINAL.search(before))

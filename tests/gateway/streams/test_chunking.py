@@ -1,0 +1,162 @@
+"""Chunkers at work: what a client gets when, what is held for how long, and what becomes of a chunker that fails."""
+
+import pytest
+import trio
+from structlog.testing import capture_logs
+from trio.testing import MockClock
+
+from stream_gateway.streams.stream import FANOUT_SLICE
+from stream_protocols.chunking import Chunker, Waiting
+from stream_protocols.chunking.adaptive import Adaptive
+from stream_protocols.chunking.sizes import Bytes, Interval
+from stream_protocols.chunking.words import Sentences
+from stream_protocols.events import StreamFinished, TextDelta
+from tests.gateway.streams.conftest import MakeRig
+from tests.gateway.streams.rig import Rig, settle, texts
+
+FINISHED = [(StreamFinished("stop"), None)]
+
+
+async def test_sentences_leave_when_they_are_whole(rig: Rig, mock_clock: MockClock) -> None:
+    stream = rig.stream()
+    reader = await rig.reader(stream, chunker=Sentences())
+    for word in ("One", " two", ". Three", " four. ", "Five"):
+        stream.extend(texts(word))
+    assert reader.texts() == ["One two. ", "Three four. "]
+    assert reader.ids()[1:] == [f"{stream.id}.{stream.log.epoch}.{tail}" for tail in ("3.2", "5")]
+    assert stream.subscribers == 1
+
+
+async def test_what_is_held_leaves_when_patience_ends(rig: Rig, autojump_clock: MockClock) -> None:
+    stream = rig.stream()
+    reader = await rig.reader(stream, chunker=Sentences())
+    stream.extend(texts("It goes on"))
+    await trio.sleep(Sentences.patience * 0.9)
+    assert reader.texts() == []
+    stream.extend(texts(" and on"))
+    await trio.sleep(Sentences.patience * 0.2)
+    assert reader.texts() == ["It goes on and on"]
+    stream.extend(texts(" and"))
+    await trio.sleep(Sentences.patience * 0.9)
+    assert reader.texts() == ["It goes on and on"]
+    await trio.sleep(Sentences.patience * 0.2)
+    assert reader.texts()[1:] == [" and"]
+
+
+async def test_what_is_held_leaves_with_the_end(rig: Rig, mock_clock: MockClock) -> None:
+    stream = rig.stream()
+    reader = await rig.reader(stream, chunker=Bytes(100))
+    stream.extend(texts("a", "b"))
+    assert reader.texts() == []
+    stream.extend(FINISHED)
+    await reader.left.wait()
+    assert reader.outcome is None
+    assert reader.texts() == ["ab"]
+
+
+async def test_one_frame_in_an_interval(rig: Rig, autojump_clock: MockClock) -> None:
+    stream = rig.stream()
+    reader = await rig.reader(stream, chunker=Interval(0.04))
+    for _ in range(20):
+        stream.extend(texts("x"))
+        await trio.sleep(0.01)
+    await trio.sleep(0.05)
+    got = reader.texts()
+    assert "".join(got) == "x" * 20
+    assert got[0] == "x"
+    assert 5 <= len(got) <= 7
+
+
+async def test_large_texts_are_split_for_a_live_client(rig: Rig) -> None:
+    stream = rig.stream()
+    reader = await rig.reader(stream, chunker=Bytes(4))
+    stream.extend(texts("abcdefgh", "ijkl"))
+    assert reader.texts() == ["abcd", "efgh", "ijkl"]
+    assert reader.subscription.live
+
+
+async def test_a_client_of_adaptive_that_keeps_up_gets_every_event(rig: Rig) -> None:
+    stream = rig.stream()
+    reader = await rig.reader(stream, chunker=Adaptive())
+    for word in "abc":
+        stream.extend(texts(word))
+    assert reader.texts() == ["a", "b", "c"]
+
+
+async def test_one_that_lags_gets_what_waits_as_one_chunk(rig: Rig) -> None:
+    stream = rig.stream()
+    reader = await rig.reader(stream, room=0, chunker=Adaptive())
+    other = await rig.reader(stream, chunker=Adaptive())
+    for number in range(50):
+        stream.extend(texts(f"{number} "))
+    whole = "".join(f"{number} " for number in range(50))
+    assert other.texts() == [f"{number} " for number in range(50)]
+    reader.outlet.allow(float("inf"))
+    await settle()
+    assert reader.texts() == [whole]
+    assert reader.ids()[-1] == stream.cursor()
+    assert reader.subscription.live
+
+
+async def test_many_that_hold_do_not_keep_a_fan_out_going(rig: Rig, mock_clock: MockClock) -> None:
+    stream = rig.stream()
+    readers = [await rig.reader(stream, chunker=Sentences()) for _ in range(FANOUT_SLICE * 2 + 5)]
+    stream.extend(texts("No end"))
+    await settle()
+    stream.extend(texts(", until now. "))
+    await settle()
+    assert {tuple(reader.texts()) for reader in readers} == {("No end, until now. ",)}
+
+
+async def test_nothing_is_held_while_the_producer_waits_for_room(make_rig: MakeRig, mock_clock: MockClock) -> None:
+    rig = await make_rig(retain_bytes=2000)
+    stream = rig.stream()
+    reader = await rig.reader(stream, chunker=Sentences())
+    while not stream.paused and stream.log.head < 100:
+        stream.extend(texts("word "))
+        await settle()
+    assert not stream.paused
+    assert "".join(reader.texts()).startswith("word word ")
+
+
+class Broken(Chunker):
+    """Works once."""
+
+    def __init__(self, cut: object) -> None:
+        self._cut = cut
+        self._calls = 0
+
+    def cut(self, waiting: Waiting) -> int:
+        self._calls += 1
+        if self._calls == 1:
+            return 1
+        if isinstance(self._cut, Exception):
+            raise self._cut
+        return self._cut  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("cut", [ValueError("oh"), 100, -1, None])
+async def test_one_that_fails_costs_its_client_nothing(rig: Rig, cut: object) -> None:
+    stream = rig.stream()
+    reader = await rig.reader(stream, chunker=Broken(cut))
+    stream.extend(texts("a"))
+    with capture_logs() as logs:
+        stream.extend(texts("bcd", "ef"))
+        stream.extend(texts("g"))
+        await settle()
+    assert [entry["event"] for entry in logs] == ["chunker_failed"]
+    assert reader.texts() == ["a", "bcd", "ef", "g"]
+    assert reader.subscription.live
+
+
+async def test_one_that_leaves_while_something_is_held(rig: Rig, autojump_clock: MockClock) -> None:
+    stream = rig.stream()
+    reader = await rig.reader(stream, chunker=Sentences())
+    stream.extend(texts("Half a"))
+    reader.scope.cancel()
+    await reader.left.wait()
+    await trio.sleep(10)
+    assert reader.outlet.writes == reader.outlet.writes[:1]
+    back = await rig.reader(stream, after=1, chunker=Adaptive())
+    assert back.texts() == ["Half a"]
+    assert stream.log.record(2) == (TextDelta("Half a"), None)

@@ -1,0 +1,192 @@
+"""Strategies: where each of them cuts."""
+
+import pytest
+import regex
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_protocols.chunking import Chunker, Conditions, Waiting
+from stream_protocols.chunking.adaptive import CEILING, FLOOR, Adaptive, in_fence
+from stream_protocols.chunking.boundaries import safe_cut, utf8_cut, utf8_length
+from stream_protocols.chunking.registry import MAX_BYTES, MAX_INTERVAL, chunking
+from stream_protocols.chunking.sizes import Bytes, Interval
+from stream_protocols.chunking.structured import Json, Lines
+from stream_protocols.chunking.words import Sentences, Words
+from stream_protocols.errors import InvalidField
+
+
+def chunks(chunker: Chunker, text: str, *, final: bool = False) -> list[str]:
+    """What leaves of a text that is all there; the last entry is what is held, if anything."""
+    parts = []
+    while text:
+        cut = chunker.cut(Waiting(text, final=final))
+        if not cut:
+            return [*parts, text]
+        parts.append(text[:cut])
+        text = text[cut:]
+    return parts
+
+
+# Boundaries
+
+
+@given(st.text(alphabet="ae\u0301👨\u200d👩🇳🇴漢क्ष ", min_size=1), st.integers(1, 20))
+def test_no_cut_divides_a_grapheme(text: str, limit: int) -> None:
+    cut = safe_cut(text, limit)
+    ends = [match.end() for match in regex.finditer(r"\X", text)]
+    assert cut in ends
+    assert cut <= limit or cut == ends[0] or cut == len(text)
+
+
+@pytest.mark.parametrize(
+    "text", [r"ab\u00e9cd", r"ab\ncd", r"ab\\cd", r"ab\ud83d\ude00cd", r"\u00e9", r"\ud83d\ude00", r"\\n"]
+)
+def test_no_cut_divides_an_escape(text: str) -> None:
+    whole = regex.findall(r"\\u[dD][89abAB]..\\u....|\\u....|\\.|.", text)
+    ends = [sum(map(len, whole[: index + 1])) for index in range(len(whole))]
+    for limit in range(1, len(text) + 1):
+        assert safe_cut(text, limit) in ends
+
+
+@given(st.text(min_size=1), st.integers(1, 40))
+def test_sizes_in_bytes(text: str, size: int) -> None:
+    cut = utf8_cut(text, size)
+    first = regex.match(r"\X", text).end()  # type: ignore[union-attr]
+    assert 1 <= cut <= len(text)
+    assert utf8_length(text[:cut]) <= size or cut <= max(first, 12)
+    assert utf8_length(text) == len(text.encode("utf-8", "surrogatepass"))
+
+
+# bytes, interval
+
+
+def test_bytes_merge_and_split() -> None:
+    assert chunks(Bytes(4), "abcdefghij") == ["abcd", "efgh", "ij"]
+    assert Bytes(4).cut(Waiting("abc")) == 0
+    assert Bytes(4).cut(Waiting("abc", final=True)) == 3
+    assert chunks(Bytes(4), "éé漢漢x", final=True) == ["éé", "漢", "漢x"]
+
+
+def test_an_interval() -> None:
+    interval = Interval(0.04)
+    assert interval.cut(Waiting("first")) == 5
+    assert interval.cut(Waiting("soon", since=0.01)) == 0
+    assert interval.hold(0.0, 0.01) == pytest.approx(0.03)
+    assert interval.cut(Waiting("soon after", since=0.04)) == 10
+
+
+# words, sentences
+
+
+def test_words_are_whole() -> None:
+    assert chunks(Words(), "The quick bro") == ["The quick ", "bro"]
+    assert chunks(Words(), "The") == ["The"]
+    assert Words().cut(Waiting("The ")) == 0
+    assert chunks(Words(), "今日は天気") == ["今日は天", "気"]
+    assert chunks(Words(), "The quick bro", final=True) == ["The quick bro"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("Hello there. How are you? Fine", ["Hello there. ", "How are you? ", "Fine"]),
+        (
+            "Dr. Smith met J. S. Bach at 3.14 p.m. sharp. Then",
+            ["Dr. Smith met J. S. Bach at 3.14 p.m. sharp. ", "Then"],
+        ),
+        ("Use e.g. this, i.e. that. Done", ["Use e.g. this, i.e. that. ", "Done"]),
+        ('He said "Stop!" Then he left. ', ['He said "Stop!" ', "Then he left. "]),
+        ("Wait... what? Yes", ["Wait... ", "what? ", "Yes"]),
+        ("今日は。元気？はい", ["今日は。", "元気？", "はい"]),
+        ("Am 3. Mai kam Hr. Meier, z.B. gestern. Gut", ["Am 3. Mai kam Hr. Meier, z.B. gestern. ", "Gut"]),
+        ("क्या हाल है? ठीक है। अच्छा", ["क्या हाल है? ", "ठीक है। ", "अच्छा"]),
+        ("A title\n\nA paragraph", ["A title\n\n", "A paragraph"]),
+        ("Items:\n- one\n- two", ["Items:\n", "- one\n", "- two"]),
+        ("Version 2.0.1 is out! Great", ["Version 2.0.1 is out! ", "Great"]),
+        ("No end yet", ["No end yet"]),
+        ("It ended.", ["It ended."]),
+    ],
+)
+def test_sentences(text: str, sentences: list[str]) -> None:
+    assert chunks(Sentences(), text) == sentences
+
+
+def test_a_sentence_that_does_not_end_leaves_in_parts() -> None:
+    parts = chunks(Sentences(), "word " * 200, final=True)
+    assert max(map(len, parts)) <= Sentences.MAX
+    assert all(part.endswith(" ") for part in parts)
+    assert len(chunks(Sentences(), "x" * 1000, final=True)[0]) == Sentences.MAX
+
+
+# lines, json
+
+
+def test_lines() -> None:
+    assert chunks(Lines(), "a\nb\nc") == ["a\nb\n", "c"]
+    assert chunks(Lines(), "a\nb\nc", final=True) == ["a\nb\n", "c"]
+    assert len(chunks(Lines(), "x" * 20_000)[0]) == 16_384
+
+
+def test_json_ends_between_tokens() -> None:
+    chunker = Json()
+    assert chunks(chunker, '{"a": "x, y \\" z", "b": 12') == ['{"a": "x, y \\" z", "b": ', "12"]
+    assert chunks(chunker, "123, true") == ["123, ", "true"]
+    held = Json()
+    assert chunks(held, '["an open, str') == ["[", '"an open, str']
+    assert chunks(held, '"an open, string", ') == ['"an open, string", ']
+
+
+# adaptive
+
+
+def test_who_lags_gets_what_waits_in_the_size_of_the_connection() -> None:
+    adaptive = Adaptive()
+    assert adaptive.immediate
+    assert adaptive.cut(Waiting("x" * CEILING)) == CEILING
+    adaptive.observe(Conditions(rtt=0.3, rate=50_000))
+    assert adaptive.cut(Waiting("x" * CEILING)) == 7500
+    adaptive.observe(Conditions(rate=10))
+    assert adaptive.cut(Waiting("x" * CEILING)) == FLOOR
+    adaptive.observe(Conditions())
+    assert adaptive.cut(Waiting("x" * CEILING)) == FLOOR
+
+
+def test_where_a_large_chunk_ends() -> None:
+    adaptive = Adaptive()
+    adaptive.observe(Conditions(rate=10))
+    lines = ("word " * 20 + "\n") * 5
+    assert lines[: adaptive.cut(Waiting(lines))] == ("word " * 20 + "\n") * 2
+    words = "word " * 100
+    assert words[: adaptive.cut(Waiting(words))].endswith("word ")
+    fence = "```python\n" + "x = 1 + 2 + 3 " * 40
+    assert fence[: adaptive.cut(Waiting(fence))] == "```python\n"
+
+
+def test_fences() -> None:
+    assert in_fence("a\n```\nb")
+    assert not in_fence("a\n```\nb\n```\nc")
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    "name", ["adaptive", "words", "sentences", "lines", "json", "bytes", "bytes:64", "interval:100"]
+)
+def test_names(name: str) -> None:
+    make = chunking(name)
+    assert isinstance(make(), Chunker)
+    assert make() is not make()
+    assert chunking("passthrough")() is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "Words", "words:3", "bytes:", "bytes:0", "bytes:-1", f"bytes:{MAX_BYTES + 1}", "bytes:٣", "interval:x",
+     f"interval:{MAX_INTERVAL + 1}", "x" * 1000],
+)  # fmt: skip
+def test_names_that_mean_nothing(name: str) -> None:
+    with pytest.raises(InvalidField) as caught:
+        chunking(name)
+    assert caught.value.param == "chunking"
+    assert len(caught.value.message) < 300
