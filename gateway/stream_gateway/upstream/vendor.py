@@ -11,7 +11,7 @@ from stream_gateway.upstream.keys import read_key
 from stream_gateway.upstream.provider import Answer, ProviderFailed, RawReply, Reply
 from stream_gateway.upstream.pump import Pump
 from stream_gateway.upstream.sink import EXTENSION, SILENCE, Headers, Valve
-from stream_gateway.upstream.transport import Exchange, PooledTransport
+from stream_gateway.upstream.transport import Exchange, open_transport
 from stream_protocols.dialects import Dialect, Naming
 from stream_protocols.dialects.registry import DIALECTS, upstream_body
 from stream_protocols.events import COVERED, Record, StreamFailed, StreamStarted, last_usage
@@ -53,13 +53,7 @@ class VendorProvider:
         # Made once: httpx takes longer over headers than over everything else in a request.
         self._headers = httpx.Headers({**headers, "Accept": "application/json"})
         self._stream_headers = httpx.Headers({**headers, "Accept": "text/event-stream"})
-        self.transport = PooledTransport(
-            pump,
-            max_connections=settings.max_connections,
-            connect_timeout=settings.connect_timeout,
-            silence_timeout=settings.silence_timeout,
-            max_reply_bytes=settings.max_reply_bytes,
-        )
+        self.transport = open_transport(name, settings, pump)
 
     def stream(self, request: Request, model: str, answer: Answer) -> Coroutine[Any, Any, None]:
         """Append the answer's records as they come (see `Provider`)."""
