@@ -16,6 +16,7 @@ from stream_gateway.gateway import Gateway
 from stream_gateway.observe.logging import configure_logging
 from stream_gateway.server.certificates import Certificates
 from stream_gateway.server.compression import load_codecs
+from stream_gateway.streams.chunkers import load_chunkers
 from stream_gateway.upstream.keys import read_key
 from stream_gateway.upstream.transport import dialer_for
 
@@ -65,6 +66,7 @@ def check(config: Annotated[Path, typer.Argument(help="The TOML file to check.")
         if settings.server.tls_certificate is not None:
             Certificates(settings.server.tls_certificate, settings.server.tls_key)
         load_codecs(settings.compression)
+        load_chunkers(settings)
     except ConfigError as error:
         _fail(str(error))
     typer.echo(f"{config}: good; {len(settings.providers)} providers, {len(settings.routes)} routes.")

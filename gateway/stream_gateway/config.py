@@ -75,13 +75,17 @@ class LimitSettings(_Section, frozen=True):
 
 
 class StreamSettings(_Section, frozen=True):
-    """Logs: how much a running one holds, how long an ended one stays, what all together may take."""
+    """Logs: how much a running one holds, how long an ended one stays, what all together may take.
+
+    `chunking`: of clients that ask for none, on routes that say nothing.
+    """
 
     retain_bytes: Bytes = 4_194_304
     retain_for: Seconds = 600.0
     stall_timeout: Seconds = 10.0
     budget_bytes: Bytes = 536_870_912
     lease: Annotated[float, msgspec.Meta(ge=0)] = 30.0
+    chunking: str = "adaptive"
 
 
 class SocketSettings(_Section, frozen=True):
@@ -220,7 +224,8 @@ class RouteSettings(_Section, frozen=True):
     """A public model name: its targets, and how one of them is chosen for each attempt.
 
     `sticky`: a conversation stays at its target. `queue_timeout`: the longest wait for a place at a target.
-    `after_first_token`: what becomes of an answer that breaks off when a client has seen its beginning.
+    `after_first_token`: what becomes of an answer that breaks off when a client has seen its beginning. `chunking`: of
+    clients that ask for none.
     """
 
     targets: Annotated[tuple[TargetSettings, ...], msgspec.Meta(min_length=1)]
@@ -232,6 +237,14 @@ class RouteSettings(_Section, frozen=True):
     retries: RetrySettings = RetrySettings()
     hedge: HedgeSettings | None = None
     breaker: BreakerSettings = BreakerSettings()
+    chunking: str | None = None
+
+
+class ChunkerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """A chunking strategy of somebody's own: a class, as `package.module:Class`, and what it is made with."""
+
+    class_: str = msgspec.field(name="class")
+    options: dict[str, Any] = {}
 
 
 class Config(_Section, frozen=True):
@@ -247,6 +260,7 @@ class Config(_Section, frozen=True):
     timeouts: TimeoutSettings = TimeoutSettings()
     providers: dict[str, ProviderSettings] = {}
     routes: dict[str, RouteSettings] = {}
+    chunking: dict[str, ChunkerSettings] = {}
 
 
 def load_config(path: Path | None, environ: Mapping[str, str] | None = None) -> Config:
@@ -281,6 +295,7 @@ def config_from_toml(text: str, *, where: str = "config", environ: Mapping[str, 
     tables = {
         "providers": _table(data.pop("providers", {}), ProviderSettings, "providers", where),
         "routes": _table(data.pop("routes", {}), RouteSettings, "routes", where),
+        "chunking": _chunkers(_table(data.pop("chunking", {}), dict[str, Any], "chunking", where), where),
     }
     config: Config = msgspec.structs.replace(_convert(data, Config, "", where), **tables)
     _check(config, where)
@@ -308,6 +323,17 @@ def _table(data: Any, kind: type[Any], key: str, where: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ConfigError(f"{where}: key `{key}`: expected a table.")
     return {name: _convert(entry, kind, f'{key}."{name}"', where) for name, entry in data.items()}
+
+
+def _chunkers(entries: dict[str, dict[str, Any]], where: str) -> dict[str, ChunkerSettings]:
+    """Whatever else stands beside `class` is for the class to know."""
+    found = {}
+    for name, entry in entries.items():
+        options = {key: value for key, value in entry.items() if key != "class"}
+        plain = {"class": entry["class"]} if "class" in entry else {}
+        key = f'chunking."{name}"'
+        found[name] = _convert({**plain, "options": options}, ChunkerSettings, key, where)
+    return found
 
 
 def _convert(data: Any, kind: type[Any], key: str, where: str) -> Any:

@@ -23,6 +23,7 @@ from stream_gateway.server.routes import Routes
 from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.streams import StreamRoutes
 from stream_gateway.server.tokens import TokenRoutes
+from stream_gateway.streams.chunkers import load_chunkers
 from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.turn import Turn
@@ -70,7 +71,8 @@ class Gateway:
     """A gateway as `config` says. It binds its address at once, and serves in `run`.
 
     Raises:
-        ConfigError: a provider's key cannot be read, or the certificate or a content coding cannot be used.
+        ConfigError: a provider's key cannot be read, or the certificate, a content coding or a chunker
+            cannot be used.
         OSError: the address cannot be bound.
     """
 
@@ -84,7 +86,7 @@ class Gateway:
             name: VendorProvider(name, settings, self._pump) for name, settings in config.providers.items()
         }
         self._engine = MemoryEngine(config.streams.budget_bytes)
-        self._registry = Registry(config.streams, self._engine, self._turn)
+        self._registry = Registry(config.streams, self._engine, self._turn, load_chunkers(config))
         self._keepalive = Keepalive(config.server.keepalive)
         providers: dict[str, Provider] = {demo.NAME: DemoProvider(), **self._vendors}
         self._router = Router(config, providers)

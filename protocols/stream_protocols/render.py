@@ -40,6 +40,9 @@ class Renderer(Protocol):
     raw: bool
     """Whether its clients are shown the vendor's own bytes."""
 
+    divisible: bool
+    """Whether texts may be merged and divided for its clients; not where they count frames."""
+
     keepalive: bytes
     """What says "still here" between two events and is no event; all its clients must ignore it."""
 
@@ -62,6 +65,7 @@ class _Rendering:
     """What both containers share: which payload stands for a record."""
 
     shared = True
+    divisible = True
 
     def __init__(self, encoder: Encoder, dialect: str | None) -> None:
         self._encode = encoder.encode
@@ -127,6 +131,7 @@ class SequenceRenderer:
         self._skip = skip
         self._encoder = encoder
         self.raw = encoder.passthrough == dialect
+        self.divisible = not encoder.counted
         self._prefix = format_cursor(stream, epoch, 0).removesuffix("0").encode()
 
     def render(self, first: int, records: Sequence[Record]) -> bytes:
@@ -226,6 +231,7 @@ class SocketRenderer:
 
     media_type = ""
     raw = False
+    divisible = True
     keepalive = b""  # a socket has pings
 
     def __init__(self, stream: str, epoch: str, codec: Codec, packer: Packer, *, shared: bool = True) -> None:

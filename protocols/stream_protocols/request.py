@@ -74,6 +74,28 @@ def decode_fields(body: bytes, kind: type[T]) -> T:
         raise _invalid_json(error) from None
 
 
+def take_chunking(body: bytes) -> tuple[bytes, str | None]:
+    """A body without the field `chunking`, which is for us alone, and that field.
+
+    Raises:
+        InvalidField: it is no string.
+    """
+    if b'"chunking"' not in body:
+        return body, None
+    try:
+        members = decode_members(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return body, None  # it has an error that its dialect tells better
+    asked = members.pop("chunking", None)
+    if asked is None:
+        return body, None
+    try:
+        name = msgspec.json.decode(asked, type=str | None)
+    except msgspec.ValidationError as error:
+        raise InvalidField(f"Field `chunking` is wrong: {_lower(str(error))}.", param="chunking") from None
+    return msgspec.json.encode(members), name
+
+
 def decode_members(body: bytes) -> dict[str, msgspec.Raw]:
     """The members of a body that `decode_fields` has let pass, their order and text untouched."""
     return msgspec.json.decode(body, type=dict[str, msgspec.Raw])

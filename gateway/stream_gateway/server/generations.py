@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from stream_gateway.server.choice import chosen
 from stream_gateway.server.delivery import deliver, deliver_new, resume
 from stream_gateway.server.exchange import Exchange, HeaderList
 from stream_gateway.server.formats import SSE, renderer_for
@@ -14,11 +15,12 @@ from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.stream import Stream
 from stream_gateway.upstream.provider import ProviderFailed, Reply
+from stream_protocols.chunking.registry import MakeChunker
 from stream_protocols.cursor import parse_cursor
 from stream_protocols.dialects import Dialect, Source
 from stream_protocols.errors import InvalidField
 from stream_protocols.events import StreamCancelled, StreamFailed
-from stream_protocols.request import Lease, Request, check_lease
+from stream_protocols.request import Lease, Request, check_lease, take_chunking
 
 CONVERSATION: Final = "conversation-id"
 """The header that names a conversation, for clients that cannot add a field to the body."""
@@ -42,24 +44,26 @@ class GenerationRoutes:
         Args:
             model, stream: where the vendor has them in its paths.
         """
-        request = self._dialect.parse_request(await exchange.read_body(), model=model, stream=stream)
+        body, field = take_chunking(await exchange.read_body())
+        request = self._dialect.parse_request(body, model=model, stream=stream)
+        chunking = chosen(exchange, self._registry.chunkers, field)
         request = with_headers(request, exchange, self._dialect)
         cursor = exchange.headers.get("last-event-id")
         if cursor is not None:
-            await self._resume(exchange, request, cursor)
+            await self._resume(exchange, request, cursor, chunking)
             return
         if request.stream:
-            await self._stream(exchange, request)
+            await self._stream(exchange, request, chunking)
         else:
             await self._complete(exchange, request)
 
-    async def _resume(self, exchange: Exchange, request: Request, cursor: str) -> None:
+    async def _resume(self, exchange: Exchange, request: Request, cursor: str, chunking: MakeChunker | None) -> None:
         stream = self._registry.get(parse_cursor(cursor).stream)
         start = resume(stream, cursor, self._dialect.name)
         renderer = renderer_for(stream, self._dialect.name, request=request, after=start.after, offset=start.offset)
-        await deliver(exchange, stream, renderer, start, self._keepalive)
+        await deliver(exchange, stream, renderer, start, self._keepalive, chunking)
 
-    async def _stream(self, exchange: Exchange, request: Request) -> None:
+    async def _stream(self, exchange: Exchange, request: Request, chunking: MakeChunker | None) -> None:
         lease = request.lease if request.lease is not None else _lease_header(exchange)
         stream, produce = self._generations.create(
             request,
@@ -67,6 +71,7 @@ class GenerationRoutes:
             conversation=exchange.headers.get(CONVERSATION),
             echo=self._dialect.echo(request),
         )
+        stream.chunking = chunking or stream.chunking
         produce()
         with stream.held():
             renderer = renderer_for(stream, self._dialect.name, self._container(exchange, request), request=request)

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from stream_gateway.server.choice import chosen
 from stream_gateway.server.delivery import deliver, resume
 from stream_gateway.server.exchange import Exchange
 from stream_gateway.server.formats import NDJSON, SSE, check_dialect, renderer_for
@@ -16,6 +17,7 @@ from stream_protocols.dialects import native
 from stream_protocols.dialects.openai_chat import parse_request
 from stream_protocols.errors import NotAcceptable
 from stream_protocols.negotiate import choose_media_type
+from stream_protocols.request import take_chunking
 
 
 class StreamRoutes:
@@ -28,14 +30,17 @@ class StreamRoutes:
 
     async def create(self, exchange: Exchange) -> None:
         """`POST /v1/streams`: start a generation that nobody has to watch yet; its lease runs from now."""
-        request = parse_request(await exchange.read_body(), native=True)
+        body, field = take_chunking(await exchange.read_body())
+        request = parse_request(body, native=True)
+        chunking = chosen(exchange, self._registry.chunkers, field)
         conversation = exchange.headers.get(CONVERSATION)
         stream, produce = self._generations.create(request, lease=request.lease, conversation=conversation)
+        stream.chunking = chunking or stream.chunking
         first = stream.cursor()
         produce()
         stream.start_lease()
-        body = {"id": stream.id, "cursor": first, "status": stream.state, "links": links(stream)}
-        await exchange.respond_json(201, body, [("Location", links(stream)["self"]), ("Stream-Id", stream.id)])
+        created = {"id": stream.id, "cursor": first, "status": stream.state, "links": links(stream)}
+        await exchange.respond_json(201, created, [("Location", links(stream)["self"]), ("Stream-Id", stream.id)])
 
     async def show(self, exchange: Exchange, name: str) -> None:
         """`GET /v1/streams/{id}`."""
@@ -53,6 +58,7 @@ class StreamRoutes:
         stream = self._registry.get(name)
         dialect = check_dialect(exchange.query("dialect") or native.NAME)
         offers = [SSE, NDJSON] if dialect == native.NAME else [SSE]
+        chunking = chosen(exchange, self._registry.chunkers)
         container = choose_media_type(exchange.headers.get("accept"), offers)
         if container is None:
             raise NotAcceptable(f"Dialect {dialect} is served as {' or '.join(offers)}; ask for that in Accept.")
@@ -60,7 +66,7 @@ class StreamRoutes:
         cursor = exchange.headers.get("last-event-id") or exchange.query("after")
         start = resume(stream, cursor, dialect)
         renderer = renderer_for(stream, dialect, container, after=start.after, offset=start.offset)
-        await deliver(exchange, stream, renderer, start, self._keepalive)
+        await deliver(exchange, stream, renderer, start, self._keepalive, chunking)
 
 
 def links(stream: Stream) -> dict[str, str]:

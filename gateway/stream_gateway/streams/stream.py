@@ -21,6 +21,7 @@ from stream_gateway.streams.room import Room
 from stream_gateway.upstream.attempt import AttemptStatus
 from stream_gateway.upstream.provider import Valve
 from stream_gateway.upstream.sink import Silence
+from stream_protocols.chunking.registry import MakeChunker
 from stream_protocols.cursor import format_cursor
 from stream_protocols.dialects import Source
 from stream_protocols.events import (
@@ -54,6 +55,7 @@ class Stream:
         followers: who is attached, live or lagging.
         opened: set once there is a first record.
         ended: set once the log is sealed.
+        chunking: makes the chunkers of clients that ask for none of their own.
         key, asked: the idempotency key it was created with, if any, and a digest of the request.
         alias: what the provider calls the answer, once it has said so.
         scope: cancels the producer; its deadline is the lease.
@@ -82,6 +84,7 @@ class Stream:
         self.opened = trio.Event()
         self.ended = trio.Event()
         self.scope = trio.CancelScope()
+        self.chunking: MakeChunker = registry.chunkers.of_route(source.model)
         self.key: str | None = None
         self.asked = b""
         self.alias: str | None = None

@@ -73,6 +73,9 @@ class SequenceEncoder(abc.ABC):
     passthrough: ClassVar[str]
     """The dialect whose own frames its clients want untouched."""
 
+    counted: ClassVar[bool] = False
+    """Its clients come back with the number of a frame, so that every client must get the same ones."""
+
     @abc.abstractmethod
     def encode(self, event: Event) -> Sequence[Frame]:
         """The frames that an event becomes, possibly none."""
