@@ -39,6 +39,9 @@ class Renderer(Protocol):
     raw: bool
     """Whether its clients are shown the vendor's own bytes."""
 
+    numbered: bool
+    """Whether its clients count frames: events must reach them as the log has them, neither merged nor cut."""
+
     keepalive: bytes
     """What says "still here" between two events and is no event; all its clients must ignore it."""
 
@@ -61,6 +64,7 @@ class _Rendering:
     """What both containers share: which payload stands for a record."""
 
     shared = True
+    numbered = False
 
     def __init__(self, encoder: Encoder, dialect: str | None) -> None:
         self._encode = encoder.encode
@@ -126,6 +130,7 @@ class SequenceRenderer:
         self._skip = skip
         self._encoder = encoder
         self.raw = encoder.passthrough == dialect
+        self.numbered = encoder.numbered
         self._prefix = format_cursor(stream, epoch, 0).removesuffix("0").encode()
 
     def render(self, first: int, records: Sequence[Record]) -> bytes:
@@ -199,6 +204,7 @@ class SocketRenderer:
 
     media_type = ""
     raw = False
+    numbered = False
     keepalive = b""  # a socket has pings
 
     def __init__(self, stream: str, epoch: str, codec: Codec, packer: Packer, *, shared: bool = True) -> None:

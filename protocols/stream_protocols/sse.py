@@ -227,10 +227,8 @@ class SseDecoder:
         """The fast path: whole events, if all are one `data:` line, or all a name and one; or else nothing."""
         if len(buffer) > self._limit:
             return []
-        if buffer.startswith(b"event: "):
-            return self._named(buffer)
         if not buffer.startswith(b"data: "):
-            return []
+            return self._named(buffer) if buffer.startswith(b"event: ") else []
         if buffer.find(b"\n") == len(buffer) - 2:  # one event, as in most reads
             return [SseEvent(buffer[6:-2], None, self._id)]
         payloads = buffer[6:-2].split(b"\n\ndata: ")

@@ -55,7 +55,8 @@ class Follower(abc.ABC):
         stream: what to follow.
         after: number of the last record the client has seen whole.
         offset: characters of the next record it has seen as well.
-        chunker: decides what leaves as one chunk; None: events leave as they are.
+        chunker: decides what leaves as one chunk; None: events leave as they are, as they
+            always do to clients that count frames.
 
     Attributes:
         position: number of the last record handed to the outlet.
@@ -96,7 +97,7 @@ class Follower(abc.ABC):
         self.last_write = trio.current_time()
         self.broken: Exception | None = None
         self._offset = offset
-        self._chunking = None if chunker is None else Chunking(chunker)
+        self._chunking = None if chunker is None or renderer.numbered else Chunking(chunker)
 
     @abc.abstractmethod
     def wake(self) -> None:

@@ -72,6 +72,8 @@ class SequenceEncoder(abc.ABC):
 
     passthrough: ClassVar[str]
     """The dialect whose own frames its clients want untouched."""
+    numbered: ClassVar[bool] = False
+    """Whether frames are counted, so that an event must be as many for one client as for any other, or later."""
 
     @abc.abstractmethod
     def encode(self, event: Event) -> Sequence[Frame]:
@@ -90,6 +92,8 @@ class Dialect(abc.ABC):
     """Headers of a client's that a provider of the same dialect should see, in lower case."""
     headers: ClassVar[Mapping[str, str]] = {}
     """Headers that every request to a provider carries, in lower case; a forwarded one of the same name replaces it."""
+    params: ClassVar[Mapping[str, str]] = {}
+    """What a client has to be told of as another field than OpenAI's chat has: its name there, and here."""
 
     # ---- requests
 
@@ -164,5 +168,5 @@ class Dialect(abc.ABC):
         """The whole answer that says what the events of a finished stream said."""
 
     @abc.abstractmethod
-    def encode_error(self, failure: StreamFailed | StreamCancelled, param: str | None = None) -> bytes:
-        """The body of an error reply, in the vendor's shape. `param`: the field to blame."""
+    def encode_error(self, failure: StreamFailed | StreamCancelled) -> bytes:
+        """The body of an error reply, in the vendor's shape."""
