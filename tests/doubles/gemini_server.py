@@ -22,6 +22,7 @@ class GeminiServer(VendorServer):
     """The server (see `VendorServer`). Like the vendor it refuses a model in the body that is not the path's."""
 
     root = "/v1beta"
+    marks_refusals = False
 
     def authorized(self, request: Request, key: str) -> bool:
         return request.headers.get("x-goog-api-key") == key
@@ -48,6 +49,9 @@ class GeminiServer(VendorServer):
         return {
             "error": {"code": refusal.status, "message": refusal.message, "status": name, "details": details},
         }
+
+    def code_of(self, refusal: Refusal) -> str | None:
+        return _NAMES.get(refusal.status, "INVALID_ARGUMENT").lower()
 
     def other(self, request: Request) -> Any:
         match = _TARGET.fullmatch(request.target)

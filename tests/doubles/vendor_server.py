@@ -65,6 +65,10 @@ class VendorServer(abc.ABC):
     """The server. `scripts` says how each model answers; a model without a script is unknown (404)."""
 
     root: ClassVar[str] = "/v1"
+    marks_refusals: ClassVar[bool] = True
+    """Whether a text that declines is marked as one; if not, only the reason for which the answer ends says so."""
+    takes_stop: ClassVar[bool] = True
+    """Whether it can be asked to stop at a text."""
 
     def __init__(self, *, key: str | None = None) -> None:
         self.key = key
@@ -173,6 +177,10 @@ class VendorServer(abc.ABC):
     def refusal(self, refusal: Refusal) -> Any:
         """The JSON of an error."""
         return refusal.body()
+
+    def code_of(self, refusal: Refusal) -> str | None:
+        """What the error tells a program, in the vendor's words."""
+        return refusal.code
 
     def other(self, request: Request) -> Any:
         """The JSON of the answer to a request that is no generation; None: it is one."""

@@ -158,7 +158,7 @@ class Routes:
             headers += [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]
         if isinstance(error, Overloaded) and error.retry_after is not None:
             headers.append(("Retry-After", str(error.retry_after)))
-        body = error.to_json() if dialect is None else dialect.encode_error(failure(error), error.param)
+        body = error.to_json() if dialect is None else dialect.encode_error(failure(error))
         try:
             await exchange.respond_json(error.status, body, headers)
         except OSError:

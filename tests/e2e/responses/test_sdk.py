@@ -189,22 +189,20 @@ async def test_how_it_ends(
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-async def test_a_refusal(vendor: VendorServer, sdk: openai.AsyncOpenAI, dialect: str, stream: bool) -> None:
-    """Where the vendor has no words of its own for it, it is a text, and the answer is filtered."""
-    vendor.scripts["m"] = Script(deltas=("I would ", "rather not."), declines=True)
-    if dialect in ("anthropic", "gemini"):
-        response = (await events_of(sdk, model="m"))[-1].response
-        assert (response.status, response.output_text) == ("incomplete", "I would rather not.")
-        assert response.incomplete_details.reason == "content_filter"
-        return
+async def test_a_refusal(vendor: VendorServer, sdk: openai.AsyncOpenAI, stream: bool) -> None:
+    """One that its vendor does not mark stays a text, and the response is incomplete."""
+    kind = "refusal" if vendor.marks_refusals else "output_text"
+    vendor.scripts["m"] = script = Script(deltas=("I would ", "rather not."), declines=True)
     if stream:
         events = await events_of(sdk, model="m")
-        assert "".join(e.delta for e in events if e.type == "response.refusal.delta") == "I would rather not."
+        assert "".join(e.delta for e in events if e.type == f"response.{kind}.delta") == script.text
         response = events[-1].response
     else:
         response = await sdk.responses.create(model="m", input="hello")
-    message: Any = response.output[0]
-    assert (message.content[0].type, message.content[0].refusal) == ("refusal", "I would rather not.")
+    (part,) = response.output[0].content
+    assert (part.type, part.refusal if vendor.marks_refusals else part.text) == (kind, script.text)
+    details = response.incomplete_details
+    assert (details and details.reason) == (None if vendor.marks_refusals else "content_filter")
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
@@ -282,6 +280,7 @@ async def test_what_another_vendor_has_no_words_for(sdk: openai.AsyncOpenAI, dia
     with pytest.raises(openai.BadRequestError) as caught:
         await sdk.responses.create(model="m", input="hello", tools=[{"type": "web_search"}], stream=True)
     assert "tools[0]" in caught.value.message
+    assert (caught.value.code, caught.value.param) == ("untranslatable_field", "tools[0]")
 
 
 @pytest.mark.parametrize("dialect", ["openai_responses"], indirect=True)

@@ -57,5 +57,5 @@ class Gemini(Dialect):
     def encode_reply(self, source: Source, events: Iterable[Event]) -> bytes:
         return reply.encode_reply(source, events)
 
-    def encode_error(self, failure: StreamFailed | StreamCancelled, param: str | None = None) -> bytes:
-        return failures.error_json(failure, param)
+    def encode_error(self, failure: StreamFailed | StreamCancelled) -> bytes:
+        return failures.error_json(failure)

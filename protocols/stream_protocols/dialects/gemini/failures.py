@@ -91,14 +91,14 @@ def _status(code: object, name: str) -> int:
     return _STATUSES.get(name, 502)
 
 
-def error_json(failure: StreamFailed | StreamCancelled, param: str | None = None) -> bytes:
+def error_json(failure: StreamFailed | StreamCancelled) -> bytes:
     """The body of an error reply, and the payload of an error in mid-stream; Google's own where there is one."""
     if isinstance(failure, StreamCancelled):
         return _encoded(499, f"The stream was cancelled ({failure.reason}).")
     own = failure.error or {}
     if own.get("status") in _STATUSES and isinstance(own.get("message"), str) and isinstance(own.get("code"), int):
         return msgspec.json.encode({"error": own})
-    return _encoded(failure.status, failure.message, param)
+    return _encoded(failure.status, failure.message, failure.param)
 
 
 def _encoded(status: int, message: str, param: str | None = None) -> bytes:

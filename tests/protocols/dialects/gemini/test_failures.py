@@ -15,8 +15,8 @@ DIALECT = Gemini()
 OWN = {"code": 429, "message": "Quota.", "status": "RESOURCE_EXHAUSTED", "details": [{"retryDelay": "7s"}]}
 
 
-def encoded(failure: StreamFailed | StreamCancelled, param: str | None = None) -> Any:
-    return json.loads(DIALECT.encode_error(failure, param))["error"]
+def encoded(failure: StreamFailed | StreamCancelled) -> Any:
+    return json.loads(DIALECT.encode_error(failure))["error"]
 
 
 @pytest.mark.parametrize("body", [{"error": OWN}, [{"error": OWN}]], ids=["object", "array"])
@@ -78,7 +78,7 @@ def test_others_errors_are_told_in_ours() -> None:
 
 
 def test_the_field_to_blame_is_named() -> None:
-    (detail,) = encoded(StreamFailed("c", "m", 400), "contents")["details"]
+    (detail,) = encoded(StreamFailed("c", "m", 400, param="contents"))["details"]
     assert detail["fieldViolations"] == [{"field": "contents", "description": "m"}]
 
 
