@@ -133,16 +133,24 @@ class LogSettings(_Section, frozen=True):
 class ProviderSettings(_Section, frozen=True):
     """An upstream endpoint. Its key comes from an environment variable or a file, never from here.
 
-    `silence_timeout`: the longest pause in an answer, its beginning included.
+    `silence_timeout`: the longest pause in an answer, its beginning included. `proxy`: a URL, or `none`; without it
+    the environment's counts.
     """
 
-    dialect: Literal["openai_chat", "openai_responses", "anthropic"]
+    dialect: Literal["openai_chat", "openai_responses", "anthropic", "gemini"]
     base_url: str
     api_key_env: str | None = None
     api_key_file: str | None = None
     connect_timeout: Seconds = 10.0
     silence_timeout: Seconds = 120.0
+    write_timeout: Seconds = 30.0
+    idle_timeout: Seconds = 60.0
+    max_lifetime: Seconds = 3600.0
     max_connections: Annotated[int, msgspec.Meta(gt=0)] = 1000
+    prewarm: Annotated[int, msgspec.Meta(ge=0)] = 0
+    http2: Literal["auto", "off", "prior-knowledge"] = "auto"
+    ca_file: str | None = None
+    proxy: str | None = None
     max_reply_bytes: Bytes = 33_554_432
 
 

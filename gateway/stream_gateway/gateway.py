@@ -11,11 +11,13 @@ from stream_gateway.guard.proxies import TrustedProxies
 from stream_gateway.server.certificates import Certificates
 from stream_gateway.server.compression import Compression, load_codecs
 from stream_gateway.server.exchange import Exchange
+from stream_gateway.server.gemini import GeminiRoutes
 from stream_gateway.server.generations import GenerationRoutes
 from stream_gateway.server.http1 import Handler
 from stream_gateway.server.keepalive import Keepalive
 from stream_gateway.server.listener import Listener, bind
 from stream_gateway.server.models import ModelRoutes
+from stream_gateway.server.passing import PassingRoutes
 from stream_gateway.server.responses import ResponseRoutes
 from stream_gateway.server.routes import Routes
 from stream_gateway.server.sockets.service import SocketService
@@ -31,6 +33,7 @@ from stream_gateway.upstream.provider import Provider
 from stream_gateway.upstream.pump import open_pump
 from stream_gateway.upstream.routing.router import Router
 from stream_gateway.upstream.routing.target import TargetStatistics
+from stream_gateway.upstream.transport import PoolStatistics
 from stream_gateway.upstream.vendor import VendorProvider
 from stream_protocols.dialects.registry import DIALECTS
 
@@ -47,6 +50,8 @@ class Statistics(msgspec.Struct, frozen=True):
     sockets: int
     upstream_busy: int
     upstream_idle: int
+    upstream_streams: int
+    upstream_waiting: int
     log_bytes: int
     compression_bytes: int
     targets: tuple[TargetStatistics, ...]
@@ -94,6 +99,8 @@ class Gateway:
             },
             ResponseRoutes(DIALECTS["openai_responses"], self._registry, generations, self._keepalive),
             TokenRoutes(self._router),
+            GeminiRoutes(self._registry, generations, self._router, self._keepalive),
+            PassingRoutes(self._router),
             ModelRoutes(generations),
             StreamRoutes(self._registry, generations, self._keepalive),
             self._sockets,
@@ -120,6 +127,8 @@ class Gateway:
             nursery.start_soon(self._pump.run)
             nursery.start_soon(self._keepalive.run)
             nursery.start_soon(self._sockets.run)
+            for provider in self._vendors.values():
+                nursery.start_soon(provider.transport.run)
             await nursery.start(self._registry.run)
             nursery.start_soon(self._listener.run)
             _log.info("listening", host=self.host, port=self.port)
@@ -151,15 +160,17 @@ class Gateway:
 
     def statistics(self) -> Statistics:
         """What it holds right now."""
-        transports = [provider.transport for provider in self._vendors.values()]
+        upstream = sum((provider.transport.statistics() for provider in self._vendors.values()), PoolStatistics())
         return Statistics(
             connections=self._listener.connections,
             streams=self._registry.known,
             running=self._registry.running,
             subscriptions=self._registry.subscriptions,
             sockets=len(self._sockets.sockets),
-            upstream_busy=sum(transport.busy for transport in transports),
-            upstream_idle=sum(transport.idle for transport in transports),
+            upstream_busy=upstream.busy,
+            upstream_idle=upstream.idle,
+            upstream_streams=upstream.streams,
+            upstream_waiting=upstream.waiting,
             log_bytes=self._engine.used,
             compression_bytes=self._compression.budget.used,
             targets=self._router.statistics(trio.current_time()),

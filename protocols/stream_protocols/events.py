@@ -95,7 +95,7 @@ class StreamFinished(Event, frozen=True, tag="stream.finished"):
 
 
 class StreamFailed(Event, frozen=True, tag="stream.failed", gc=True):
-    """The stream broke off. `status` is the HTTP status that says the same.
+    """The stream broke off. `status` is the HTTP status that says the same, `param` the client's field to blame.
 
     `error` is the provider's own error object, kept so that a client of the same dialect sees it as it was.
     """
@@ -106,6 +106,7 @@ class StreamFailed(Event, frozen=True, tag="stream.failed", gc=True):
     error_type: str = "server_error"
     retry_after: str | None = None
     error: dict[str, Any] | None = None
+    param: str | None = None
 
 
 class StreamCancelled(Event, frozen=True, tag="stream.cancelled"):
@@ -148,7 +149,7 @@ def last_usage(events: Iterable[Event]) -> Usage | None:
 
 def failure(error: StreamProtocolError) -> StreamFailed:
     """An error as the event that ends a stream."""
-    return StreamFailed(error.code, error.message, error.status, error.type)
+    return StreamFailed(error.code, error.message, error.status, error.type, param=error.param)
 
 
 Record: TypeAlias = tuple[Event, bytes | None]

@@ -16,6 +16,7 @@ from stream_protocols.cursor import format_cursor
 from stream_protocols.dialects.base import Encoder, Frame, SequenceEncoder
 from stream_protocols.events import (
     COVERED,
+    TERMINAL,
     Notice,
     ReasoningDelta,
     Record,
@@ -160,6 +161,32 @@ class SequenceRenderer:
 
     def notice(self, notice: Notice) -> bytes:
         return b"".join(map(_named, self._encoder.encode(notice)))
+
+
+class BareRenderer(SequenceRenderer):
+    """Server-sent events for clients that take nothing but `data:` lines, as Gemini's SDKs: they cannot resume."""
+
+    keepalive = b"\n"
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        return b"".join(map(_named, self._frames(chunk.record)))
+
+
+class ArrayRenderer(BareRenderer):
+    """One JSON array of the frames, as Gemini streams it to who does not ask for server-sent events."""
+
+    media_type = "application/json"
+
+    _mark = b"["
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        parts = []
+        for frame in self._frames(chunk.record):
+            parts += [self._mark, frame.payload]
+            self._mark = b","
+        if isinstance(chunk.record[0], TERMINAL):
+            parts.append(b"]" if self._mark == b"," else b"[]")
+        return b"".join(parts)
 
 
 def _named(frame: Frame) -> bytes:

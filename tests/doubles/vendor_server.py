@@ -65,6 +65,10 @@ class VendorServer(abc.ABC):
     """The server. `scripts` says how each model answers; a model without a script is unknown (404)."""
 
     root: ClassVar[str] = "/v1"
+    marks_refusals: ClassVar[bool] = True
+    """Whether a text that declines is marked as one; if not, only the reason for which the answer ends says so."""
+    takes_stop: ClassVar[bool] = True
+    """Whether it can be asked to stop at a text."""
 
     def __init__(self, *, key: str | None = None) -> None:
         self.key = key
@@ -168,11 +172,15 @@ class VendorServer(abc.ABC):
 
     @abc.abstractmethod
     def whole(self, script: Script, request: Request) -> Any:
-        """The JSON of an answer that is not streamed."""
+        """The JSON of an answer that is not streamed; bytes for one that is a sound."""
 
     def refusal(self, refusal: Refusal) -> Any:
         """The JSON of an error."""
         return refusal.body()
+
+    def code_of(self, refusal: Refusal) -> str | None:
+        """What the error tells a program, in the vendor's words."""
+        return refusal.code
 
     def other(self, request: Request) -> Any:
         """The JSON of the answer to a request that is no generation; None: it is one."""
@@ -230,8 +238,9 @@ class _Answer:
         return await self._write_json(200, self._server.whole(script, self._exchange.request))
 
     async def _write_json(self, status: int, payload: Any, headers: Mapping[str, str] | None = None) -> bool:
-        body = json.dumps(payload, ensure_ascii=False).encode()
-        fields = {"Content-Type": "application/json", "Content-Length": str(len(body)), **(headers or {})}
+        kind = "audio/mpeg" if isinstance(payload, bytes) else "application/json"
+        body = payload if isinstance(payload, bytes) else json.dumps(payload, ensure_ascii=False).encode()
+        fields = {"Content-Type": kind, "Content-Length": str(len(body)), **(headers or {})}
         await self._stream.send_all(_head(status, fields) + body)
         self._exchange.answered.set()
         return True

@@ -9,7 +9,7 @@ import msgspec
 from stream_gateway.server.choice import chosen
 from stream_gateway.server.delivery import deliver, deliver_new, resume
 from stream_gateway.server.exchange import Exchange, HeaderList
-from stream_gateway.server.formats import renderer_for
+from stream_gateway.server.formats import SSE, renderer_for
 from stream_gateway.server.keepalive import Keepalive
 from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
@@ -74,9 +74,13 @@ class GenerationRoutes:
         stream.chunking = chunking or stream.chunking
         produce()
         with stream.held():
-            renderer = renderer_for(stream, self._dialect.name, request=request)
+            renderer = renderer_for(stream, self._dialect.name, self._container(exchange, request), request=request)
             if not await deliver_new(exchange, stream, renderer, self._keepalive):
                 await respond_failure(exchange, self._dialect, stream.terminal, stream)
+
+    def _container(self, exchange: Exchange, request: Request) -> str:
+        """What the frames of a new stream are put in (see `renderer_for`)."""
+        return SSE
 
     async def _complete(self, exchange: Exchange, request: Request) -> None:
         try:

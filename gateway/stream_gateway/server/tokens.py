@@ -32,8 +32,8 @@ class TokenRoutes:
             )
         body = self._dialect.patch(request, model=target.model(request.model), stream=False)
         try:
-            answer = await provider.ask(request, COUNT_PATH, body)
+            answer = await provider.call(COUNT_PATH, body, request.headers)
         except ProviderFailed as error:
             await respond_failure(exchange, self._dialect, error.failure)
             return
-        await exchange.respond_json(200, answer)
+        await exchange.respond_json(200, answer.body)

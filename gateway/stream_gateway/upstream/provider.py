@@ -19,6 +19,14 @@ class Reply(msgspec.Struct, frozen=True):
     usage: Usage | None = None
 
 
+class RawReply(msgspec.Struct, frozen=True):
+    """What a provider answered to a request that is no generation: anything, of any content type."""
+
+    status: int
+    content_type: str | None
+    body: bytes
+
+
 class ProviderFailed(Exception):
     """A provider refused or broke off an answer; `failure` says how, as it stands in logs and replies."""
 

@@ -16,7 +16,7 @@ class Valve(Protocol):
     """What a sink may do to the connection that feeds it."""
 
     def pause(self) -> None:
-        """Read no more: the provider feels TCP's backpressure."""
+        """Read no more: the provider feels the backpressure of TCP, or of its stream's window in HTTP/2."""
 
     def resume(self) -> None:
         """Read again."""

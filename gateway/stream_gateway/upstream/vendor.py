@@ -1,6 +1,6 @@
 """A vendor's endpoint: any that speaks one of the dialects."""
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
 import httpx
@@ -8,10 +8,10 @@ import structlog
 
 from stream_gateway.config import ProviderSettings
 from stream_gateway.upstream.keys import read_key
-from stream_gateway.upstream.provider import Answer, ProviderFailed, Reply
+from stream_gateway.upstream.provider import Answer, ProviderFailed, RawReply, Reply
 from stream_gateway.upstream.pump import Pump
 from stream_gateway.upstream.sink import EXTENSION, SILENCE, Headers, Valve
-from stream_gateway.upstream.transport import Exchange, PooledTransport
+from stream_gateway.upstream.transport import Exchange, open_transport
 from stream_protocols.dialects import Dialect, Naming
 from stream_protocols.dialects.registry import DIALECTS, upstream_body
 from stream_protocols.events import COVERED, Record, StreamFailed, StreamStarted, last_usage
@@ -53,13 +53,7 @@ class VendorProvider:
         # Made once: httpx takes longer over headers than over everything else in a request.
         self._headers = httpx.Headers({**headers, "Accept": "application/json"})
         self._stream_headers = httpx.Headers({**headers, "Accept": "text/event-stream"})
-        self.transport = PooledTransport(
-            pump,
-            max_connections=settings.max_connections,
-            connect_timeout=settings.connect_timeout,
-            silence_timeout=settings.silence_timeout,
-            max_reply_bytes=settings.max_reply_bytes,
-        )
+        self.transport = open_transport(name, settings, pump)
 
     def stream(self, request: Request, model: str, answer: Answer) -> Coroutine[Any, Any, None]:
         """Append the answer's records as they come (see `Provider`)."""
@@ -99,32 +93,37 @@ class VendorProvider:
             raise ProviderFailed(events[-1])
         return Reply(events=events, usage=last_usage(events))
 
-    async def ask(self, request: Request, path: str, body: bytes) -> bytes:
-        """The endpoint's own answer to a request of its dialect that is no generation.
+    async def call(self, path: str, body: bytes, headers: Sequence[tuple[str, str]] = ()) -> RawReply:
+        """The endpoint's own answer to a request that is no generation, whatever it is.
 
         Args:
             path: below the base URL.
-            body: for the endpoint; of `request` only the headers are used.
+            body: JSON, as the endpoint wants it.
+            headers: of the client's, for the endpoint to see.
 
         Raises:
-            ProviderFailed: there is none.
+            ProviderFailed: there is none, or it is an error.
         """
-        response = await self._received(self._post(httpx.URL(self._base + path), request, body, None))
-        failure = self._failure(response)
+        headers = (("Accept", "*/*"), *headers)
+        response = await self._received(self._post(httpx.URL(self._base + path), body, headers, None))
+        failure = None if response.is_success else self._failure(response)
         if failure is not None:
             raise ProviderFailed(failure)
-        return response.read()
+        return RawReply(response.status_code, response.headers.get("content-type"), response.read())
 
     def _send(self, asked: Request, model: str, sink: "_StreamSink | None") -> Exchange:
         stream = sink is not None
         body = upstream_body(asked, self._dialect, model=model, stream=stream)
-        return self._post(self._url(model, stream), asked, body, sink)
+        headers = asked.headers if asked.dialect == self.dialect else ()
+        return self._post(self._url(model, stream), body, headers, sink)
 
-    def _post(self, url: httpx.URL, asked: Request, body: bytes, sink: "_StreamSink | None") -> Exchange:
+    def _post(
+        self, url: httpx.URL, body: bytes, more: Sequence[tuple[str, str]], sink: "_StreamSink | None"
+    ) -> Exchange:
         headers = httpx.Headers(self._headers if sink is None else self._stream_headers)
         headers["Content-Length"] = str(len(body))
-        if asked.headers and asked.dialect == self.dialect:
-            headers.update(asked.headers)
+        if more:
+            headers.update(more)
         extensions = {} if sink is None else {EXTENSION: sink, SILENCE: sink.answer.silence}
         request = httpx.Request("POST", url, headers=headers, stream=httpx.ByteStream(body), extensions=extensions)
         return self.transport.handle_async_request(request)

@@ -93,6 +93,8 @@ class Dialect(abc.ABC):
     """Headers of a client's that a provider of the same dialect should see, in lower case."""
     headers: ClassVar[Mapping[str, str]] = {}
     """Headers that every request to a provider carries, in lower case; a forwarded one of the same name replaces it."""
+    params: ClassVar[Mapping[str, str]] = {}
+    """What a client has to be told of as another field than OpenAI's chat has: its name there, and here."""
 
     # ---- requests
 
@@ -207,5 +209,5 @@ class Dialect(abc.ABC):
         """The whole answer that says what the events of a finished stream said."""
 
     @abc.abstractmethod
-    def encode_error(self, failure: StreamFailed | StreamCancelled, param: str | None = None) -> bytes:
-        """The body of an error reply, in the vendor's shape. `param`: the field to blame."""
+    def encode_error(self, failure: StreamFailed | StreamCancelled) -> bytes:
+        """The body of an error reply, in the vendor's shape."""

@@ -62,6 +62,5 @@ class OpenAIChat(Dialect):
     def encode_reply(self, source: Source, events: Iterable[Event]) -> bytes:
         return reply.encode_reply(source, events)
 
-    def encode_error(self, failure: StreamFailed | StreamCancelled, param: str | None = None) -> bytes:
-        error = error_json(failure)
-        return msgspec.json.encode({"error": error if param is None else {**error, "param": param}})
+    def encode_error(self, failure: StreamFailed | StreamCancelled) -> bytes:
+        return msgspec.json.encode({"error": error_json(failure)})
