@@ -2,8 +2,10 @@
 
 import contextlib
 import ctypes
+import functools
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -35,6 +37,7 @@ def inside(namespace: str) -> Iterator[None]:
             libc.setns(before.fileno(), _CLONE_NEWNET)
 
 
+@functools.cache
 def obstacle() -> str:
     """Why there can be no emulated network here; empty: there can."""
     if os.geteuid() != 0:
@@ -52,6 +55,13 @@ def obstacle() -> str:
     return ""
 
 
+def _sweep() -> None:
+    """Delete what a process that was killed has left."""
+    for path in Path("/run/netns").glob("bench-*-*"):
+        if not Path("/proc", path.name.split("-")[1]).exists():
+            subprocess.run(["ip", "netns", "delete", path.name], check=False)
+
+
 class Network:
     """The namespaces `near`, where the server is, and `far`, where its clients are; use it as a context manager."""
 
@@ -61,7 +71,9 @@ class Network:
         self._link: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "Network":
+        self._on_term = signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # so that they go then, too
         try:
+            _sweep()
             for name in (self.near, self.far):
                 subprocess.run(["ip", "netns", "add", name], check=True)
             command = [sys.executable, "-m", "bench.tether", "", "--", sys.executable, "-m", "bench.link"]
@@ -77,9 +89,11 @@ class Network:
     def __exit__(self, *exc_info: object) -> None:
         if self._link is not None:
             self._link.kill()
-            self._link.wait()
+            with self._link:  # closes the pipes, and waits
+                pass
         for name in (self.near, self.far):
             subprocess.run(["ip", "netns", "delete", name], check=False, stderr=subprocess.DEVNULL)
+        signal.signal(signal.SIGTERM, self._on_term)
 
     def _wait(self) -> None:
         assert self._link is not None

@@ -43,6 +43,7 @@ def network(
             run.loop.after(after, lambda is_down=is_down: emulated.become(**link, down=is_down))  # type: ignore[misc]
         run.drive(until=now_ns() + int((seconds + _GRACE) * 1e9))
         run.result.values["wire_kib"] = (emulated.sent() - before) / 1024
+        reading.close()
     reading.report()
 
 
@@ -89,6 +90,10 @@ class Reading:
         self._ended = now_ns()
         self._problem = problem
         self._run.loop.stop()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._client.close()
 
     def report(self) -> None:
         """Account for the text, and for the age of each of its characters."""

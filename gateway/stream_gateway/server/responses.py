@@ -5,6 +5,7 @@ from typing import Final
 
 import trio
 
+from stream_gateway.server.choice import chosen
 from stream_gateway.server.delivery import Start, deliver, resume
 from stream_gateway.server.exchange import Exchange
 from stream_gateway.server.formats import renderer_for, whole_log
@@ -33,6 +34,7 @@ class ResponseRoutes(GenerationRoutes):
         if exchange.query("stream") not in ("true", "1"):
             await exchange.respond_json(200, await self._whole(stream), [("Stream-Id", stream.id)])
             return
+        chunking = chosen(exchange, self._registry.chunkers)
         cursor = exchange.headers.get("last-event-id")
         if cursor is not None:
             start = resume(stream, cursor, NAME)
@@ -40,7 +42,7 @@ class ResponseRoutes(GenerationRoutes):
         else:
             start = Start()
             renderer = renderer_for(stream, NAME, skip=_frames_seen(exchange))
-        await deliver(exchange, stream, renderer, start, self._keepalive)
+        await deliver(exchange, stream, renderer, start, self._keepalive, chunking)
 
     async def cancel(self, exchange: Exchange, name: str) -> None:
         """`POST /v1/responses/{id}/cancel`: end it at its provider; one that has ended is shown as it is."""

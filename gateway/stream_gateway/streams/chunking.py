@@ -88,6 +88,7 @@ class Chunking:
         """
         now = trio.current_time()
         waited = now - self._began if self.held != _NOTHING else 0.0
+        follower.direct = False  # until it is asked again
         self._observe(follower)
         result = plan(
             records,

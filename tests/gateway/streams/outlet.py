@@ -14,11 +14,15 @@ class SlowOutlet:
 
     Args:
         room: bytes that it takes before a write is cut short.
+
+    Attributes:
+        network: what it says of the network.
     """
 
     def __init__(self, room: float = math.inf, framing: Framing = identity) -> None:
         self.framing = framing
         self.room = room
+        self.network = Conditions()
         self.taken = b""
         self.writes: list[bytes] = []
         self.error: Exception | None = None
@@ -32,7 +36,7 @@ class SlowOutlet:
 
     def conditions(self) -> Conditions:
         """See `Outlet`."""
-        return Conditions()
+        return self.network
 
     def clear(self) -> bool:
         """See `Outlet`."""

@@ -13,7 +13,7 @@ from stream_gateway.streams.log import cost
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.stream import Stream
 from stream_gateway.streams.subscription import Subscription
-from stream_protocols.chunking import Chunker
+from stream_protocols.chunking import Chunker, Conditions
 from stream_protocols.dialects.native import NativeEncoder
 from stream_protocols.events import Event, Record, StreamStarted, TextDelta
 from stream_protocols.render import Renderer, SseRenderer
@@ -104,11 +104,13 @@ class Rig:
         after: int = 0,
         offset: int = 0,
         chunker: Chunker | None = None,
+        network: Conditions | None = None,
     ) -> Reader:
         """A client of a stream, running, and as far as it gets without more room."""
         if renderer is None:
             renderer = native(stream)
         reader = Reader(stream, SlowOutlet(room), renderer, after, offset, chunker)
+        reader.outlet.network = network or reader.outlet.network
         await self.nursery.start(reader.run)
         await wait_all_tasks_blocked()
         return reader

@@ -9,8 +9,9 @@ from trio.testing import MockClock
 
 from stream_gateway.server.formats import renderer_for
 from stream_gateway.streams.stream import FANOUT_SLICE
-from stream_protocols.chunking import Chunker, Waiting
+from stream_protocols.chunking import Chunker, Conditions, Waiting
 from stream_protocols.chunking.adaptive import Adaptive
+from stream_protocols.chunking.base import MAX_PATIENCE
 from stream_protocols.chunking.sizes import Bytes, Interval
 from stream_protocols.chunking.words import Sentences
 from stream_protocols.events import StreamFinished, TextDelta
@@ -122,6 +123,70 @@ async def test_one_that_lags_gets_what_waits_as_one_chunk(rig: Rig) -> None:
     assert reader.subscription.live
 
 
+# On a far network
+
+FAR = Conditions(rtt=0.3, least_rtt=0.3, window=10)
+
+
+async def test_a_far_client_gets_one_chunk_in_a_packets_time(rig: Rig, autojump_clock: MockClock) -> None:
+    stream = rig.stream()
+    reader = await rig.reader(stream, chunker=Adaptive(), network=FAR)
+    near = await rig.reader(stream, chunker=Adaptive())
+    for number in range(10):
+        stream.extend(texts(f"{number} "))
+        await trio.sleep(0.013)
+    assert near.texts() == [f"{number} " for number in range(10)]
+    assert reader.texts() == ["0 ", "1 2 ", "3 4 ", "5 6 ", "7 8 9 "]
+    assert reader.ids()[-1] == stream.cursor()
+
+
+async def test_a_far_client_of_a_slow_stream_waits_for_nothing(rig: Rig, autojump_clock: MockClock) -> None:
+    stream = rig.stream()
+    reader = await rig.reader(stream, chunker=Adaptive(), network=FAR)
+    for word in "abcd":
+        stream.extend(texts(word))
+        assert reader.texts()[-1] == word
+        await trio.sleep(0.04)
+
+
+async def test_what_is_no_text_ends_the_wait(rig: Rig, mock_clock: MockClock) -> None:
+    stream = rig.stream()
+    reader = await rig.reader(stream, chunker=Adaptive(), network=FAR)
+    stream.extend(texts("a"))
+    stream.extend(texts("b"))
+    stream.extend(texts("c"))
+    assert reader.texts() == ["a"]
+    stream.extend(FINISHED)
+    await reader.left.wait()
+    assert reader.texts() == ["a", "bc"]
+    assert reader.outcome is None
+
+
+async def test_a_network_that_comes_nearer(rig: Rig, mock_clock: MockClock) -> None:
+    """What was held for the pace leaves with what comes next, and from then on nothing waits."""
+    stream = rig.stream()
+    reader = await rig.reader(stream, chunker=Adaptive(), network=FAR)
+    for word in "abc":
+        stream.extend(texts(word))
+    reader.outlet.network = Conditions()
+    for word in "def":
+        stream.extend(texts(word))
+    assert reader.texts() == ["a", "bcd", "e", "f"]
+
+
+async def test_who_lags_is_asked_about_more_than_a_piece_of_the_log(rig: Rig) -> None:
+    """What waits is counted as it will be written, not with all that the log keeps beside it."""
+    stream = rig.stream()
+    reader = await rig.reader(stream, room=0, chunker=Adaptive())
+    stream.extend(texts("one "))
+    for _ in range(1000):
+        stream.extend([(TextDelta("word "), b'{"content":"word "}' + b" " * 300)])
+    reader.outlet.allow(float("inf"))
+    await settle()
+    assert "".join(reader.texts()) == "one " + "word " * 1000
+    assert len(reader.texts()) == 1
+
+
 async def test_many_that_hold_do_not_keep_a_fan_out_going(rig: Rig, mock_clock: MockClock) -> None:
     stream = rig.stream()
     readers = [await rig.reader(stream, chunker=Sentences()) for _ in range(FANOUT_SLICE * 2 + 5)]
@@ -141,6 +206,59 @@ async def test_nothing_is_held_while_the_producer_waits_for_room(make_rig: MakeR
         await settle()
     assert not stream.paused
     assert "".join(reader.texts()).startswith("word word ")
+
+
+# Chunkers that fail, or never let go
+
+
+class Stubborn(Chunker):
+    """Holds for ever, and says so in many ways."""
+
+    def __init__(self, patience: float, hold: float) -> None:
+        self.patience = patience
+        self._hold = hold
+
+    def cut(self, waiting: Waiting) -> int:
+        return 0
+
+    def hold(self, waited: float, since: float) -> float:
+        return self._hold
+
+
+NAN = float("nan")
+INFINITY = float("inf")
+
+
+@pytest.mark.parametrize("patience", [INFINITY, NAN, -1.0, 0.0, 100.0, 1.0])
+@pytest.mark.parametrize("hold", [INFINITY, NAN, -INFINITY, 0.0, 100.0])
+async def test_nobody_holds_for_ever(rig: Rig, autojump_clock: MockClock, patience: float, hold: float) -> None:
+    stream = rig.stream()
+    reader = await rig.reader(stream, chunker=Stubborn(patience, hold))
+    for word in "ab":
+        stream.extend(texts(word))
+        await trio.sleep(MAX_PATIENCE + 0.1)
+    assert reader.texts() == ["a", "b"]
+    assert reader.subscription.live
+
+
+class Blind(Adaptive):
+    """Cannot hear what the network shows."""
+
+    def observe(self, conditions: Conditions) -> None:
+        raise OSError("blind")
+
+
+async def test_one_that_fails_while_its_client_keeps_up(rig: Rig) -> None:
+    stream = rig.stream(started=False)
+    with capture_logs() as logs:
+        reader = await rig.reader(stream, chunker=Blind())
+        for word in "abc":
+            stream.extend([(TextDelta(word), None)])
+    assert [(entry["event"], entry["chunker"], entry["error"]) for entry in logs] == [
+        ("chunker_failed", "Blind", "OSError: blind")
+    ]
+    assert reader.texts() == ["a", "b", "c"]
+    assert reader.subscription.live
 
 
 class Broken(Chunker):
