@@ -9,6 +9,7 @@ Rules that the classes alone do not say:
   clients that speak that vendor's dialect, and never sent on the native one.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -135,6 +136,15 @@ NativeEvent: TypeAlias = (
     | StreamCancelled
 )
 """What a native client may meet; the type to decode into."""
+
+
+def last_usage(events: Iterable[Event]) -> Usage | None:
+    """The usage that counts: the last one told."""
+    found: Usage | None = None
+    for event in events:
+        if isinstance(event, Usage):
+            found = event
+    return found
 
 
 def failure(error: StreamProtocolError) -> StreamFailed:

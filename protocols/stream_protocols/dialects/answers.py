@@ -24,6 +24,8 @@ def error_of(body: bytes) -> object:
         data = msgspec.json.decode(body)
     except NOT_JSON:
         return None
+    if isinstance(data, list) and data:  # Google's, where an array was to be streamed
+        data = data[0]
     return data.get("error") if isinstance(data, dict) else None
 
 

@@ -29,6 +29,7 @@ class Anthropic(Dialect):
     forwarded = ("anthropic-version", "anthropic-beta")
     headers: ClassVar[Mapping[str, str]] = {"anthropic-version": VERSION}
     params: ClassVar[Mapping[str, str]] = {
+        "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
         "reasoning_effort": "output_config.effort",
         "response_format": "output_config.format",
         "stop": "stop_sequences",
@@ -47,6 +48,9 @@ class Anthropic(Dialect):
 
     def patch(self, asked: Request, *, model: str, stream: bool) -> bytes:
         return request.patch(asked, model=model, stream=stream)
+
+    def continued(self, asked: Request, text: str) -> Request:
+        return request.continued(asked, text) if text.strip() else asked
 
     def path(self, model: str, *, stream: bool) -> str:
         return "/messages"

@@ -83,7 +83,7 @@ def error_json(event: StreamFailed | StreamCancelled) -> dict[str, Any]:
         message = f"The stream was cancelled ({event.reason})."
         return {"message": message, "type": "cancelled", "param": None, "code": "stream_cancelled"}
     own = event.error or {}
-    if isinstance(own.get("message"), str):
+    if isinstance(own.get("message"), str) and "status" not in own:  # which Google's have
         # Not every vendor's has a code, which is what OpenAI's clients go by.
         return own if "code" in own else {**own, "param": event.param, "code": event.code}
     return {"message": event.message, "type": event.error_type, "param": event.param, "code": event.code}
