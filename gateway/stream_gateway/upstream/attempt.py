@@ -75,7 +75,7 @@ class Attempt:
         hold: whether its beginning is held back.
         transcript: is told what clients are shown, if that may have to be continued.
         splice: joins it to what clients have already.
-        began: called at the first content.
+        began: called at the first content, or at a good end without any.
     """
 
     def __init__(
@@ -144,15 +144,11 @@ class Attempt:
         records = self._look(records)
         if self._splice is not None:
             records = self._splice.take(records)
-        content = any(map(_is_content, records))
-        if (content or (self._splice is not None and self._splice.heard)) and not self._content:
-            self._content = True
-            self._began(self)
-        if content or self.finished:
-            self.shown = True
-            if not self.over:
-                self.extend = self._pass if self._splice is None else self._pass_spliced
-            self._show(records)
+        bound = self.finished or any(map(_is_content, records))
+        if bound or (self._splice is not None and self._splice.heard):
+            self._speak()
+        if bound:
+            self._bind(records)
         elif self.failed is None and self._splice is None:
             self._hold(records)
 
@@ -160,8 +156,26 @@ class Attempt:
         self._held += records
         # A beginning that some frame will stand for is nothing yet: a vendor's client would see nothing of it.
         self._held_bytes += sum(HELD_OVERHEAD + len(raw or b"") for _, raw in records if raw != COVERED)
-        if self._held_bytes > self._most:
+        if self._held_bytes <= self._most:
+            return
+        if self._most:
+            self._speak()
+            self._bind([])
+        else:
             self._show([])
+
+    def _speak(self) -> None:
+        """It has content, though that may be known to clients already; or it is whole without any."""
+        if not self._content:
+            self._content = True
+            self._began(self)
+
+    def _bind(self, records: Sequence[Record]) -> None:
+        """From here on nobody else's answer can take the place of this one."""
+        self.shown = True
+        if not self.over:
+            self.extend = self._pass if self._splice is None else self._pass_spliced
+        self._show(records)
 
     def _show(self, records: Sequence[Record]) -> None:
         """Let clients see what was held back, and these records."""

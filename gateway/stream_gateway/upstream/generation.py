@@ -79,7 +79,10 @@ class Generation:
             begun = first is not None and place is first.place
             return await self._stream(first if first is not None and begun else self._attempt(place, answer), answer)
 
-        failed = await self._pursue(attempt, answer, None if first is None else first.place)
+        try:
+            failed = await self._pursue(attempt, answer, None if first is None else first.place)
+        finally:
+            answer.valve = None  # an answer is kept for long after what fed it
         if failed is not None:
             answer.extend([failed])
 
@@ -250,6 +253,7 @@ class Generation:
         finally:
             failed = None if attempt.failed is None else cast(StreamFailed, attempt.failed[0])
             self._account(attempt.place, attempt.status, attempt.finished, failed, attempt.usage)
+            attempt.give_up()
             if attempt.settled is not None:
                 attempt.settled.set()
 

@@ -65,6 +65,21 @@ async def test_the_first_wins_after_all(upstream: OpenAIServer, serve: Serve) ->
     assert (second.attempts, second.hedges, second.cancelled) == (1, 1, 1)
 
 
+async def test_an_empty_answer_wins_too(upstream: OpenAIServer, serve: Serve) -> None:
+    gateway = await warmed(upstream, serve)
+    gate = Gate()
+    upstream.scripts |= {"first": Script(deltas=(), gate=gate), "second": Script(gate=Gate())}
+    connection = await gateway.connect()
+    await connection.offer(connection.render("POST", "/v1/chat/completions", payload=_body()))
+    await upstream.next_exchange()
+    hedge = await upstream.next_exchange()
+    gate.open()
+    events = await (await connection.response("POST")).events().rest()
+    assert (openai_text(events), events[-1].data) == ("", "[DONE]")
+    await hedge.left.wait()
+    await all_given_back(gateway)
+
+
 async def test_the_hedge_goes_on_when_the_first_fails(upstream: OpenAIServer, serve: Serve) -> None:
     gateway = await warmed(upstream, serve)
     refuse, speak = Gate(), Gate()

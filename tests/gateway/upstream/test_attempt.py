@@ -99,7 +99,7 @@ def test_an_empty_answer_is_one() -> None:
     rig = Rig()
     rig.feed(STARTED)
     assert rig.feed((ChoiceFinished("stop"), b"{}"), FINISHED) == [[STARTED, (ChoiceFinished("stop"), b"{}"), FINISHED]]
-    assert (rig.attempt.finished, rig.attempt.over, rig.began) == (True, True, 0)
+    assert (rig.attempt.finished, rig.attempt.over, rig.began) == (True, True, 1)
 
 
 def test_a_failure_before_content_leaves_no_trace() -> None:
@@ -130,7 +130,9 @@ def test_a_beginning_without_end_is_shown_some_time() -> None:
     while not shown:
         shown = rig.feed(frame)
     assert MAX_HELD / 10_000 - 1 < len(shown[0]) <= MAX_HELD / 10_000 + 1
-    assert (rig.attempt.opened, rig.attempt.shown) == (True, False)
+    assert (rig.attempt.shown, rig.began) == (True, 1)  # and a rival can no longer win
+    assert rig.feed(TEXT) == [[TEXT]]
+    assert rig.began == 1
 
 
 def test_where_nobody_can_take_over_the_beginning_is_shown_at_once() -> None:
