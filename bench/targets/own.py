@@ -142,7 +142,7 @@ TARGETS = [
         kind="gateway",
         install=_gateway_version,
         start=start_gateway,
-        can=frozenset({"chat", "resume", "multiplex", "compression"}),
+        can=frozenset({"chat", "resume", "multiplex", "compression", "chunking"}),
         fan_out=_STREAMS,
     ),
     Target(

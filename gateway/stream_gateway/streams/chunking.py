@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 _NOTHING: Final = -1
 
-_GLANCE: Final = 32
-"""Chunks between two looks at the network of a client that keeps up: a look costs two microseconds."""
-
 
 class Chunking:
     """Belongs to one follower. Whatever its chunker raises goes through.
@@ -32,7 +29,6 @@ class Chunking:
         "_began",
         "_chunker",
         "_due",
-        "_glance",
         "_immediate",
         "_observes",
         "_reminded",
@@ -46,7 +42,6 @@ class Chunking:
         self._chunker = chunker
         self._immediate = chunker.immediate
         self._observes = type(chunker).observe is not Chunker.observe
-        self._glance = 2  # not for the very first chunk, which should only leave
         self._began = 0.0  # when the text began to wait that is held
         self._sent = float("-inf")  # when the last chunk left
         self._due = float("inf")
@@ -59,18 +54,19 @@ class Chunking:
         return type(self._chunker).__name__
 
     def at_once(self, follower: Follower) -> bool:
-        """Whether what has come for a client that keeps up leaves as it is."""
+        """Whether what has come for a client that keeps up leaves as it is; `follower.direct`: so does what comes next.
+
+        That is asked again now and then, and each time while it is not so.
+        """
         if not self._immediate:
             return False
-        self._glance -= 1
-        if not self._glance:
-            self._observe(follower)
-            self._glance = 1 if self._chunker.pace else _GLANCE
+        self._observe(follower)
         pace = self._chunker.pace
-        if not pace:
-            return self.held == _NOTHING
+        follower.direct = not pace and self.held == _NOTHING
+        if not pace or self.held != _NOTHING:
+            return follower.direct
         now = trio.current_time()
-        if self.held != _NOTHING or now - self._sent < pace:
+        if now - self._sent < pace:
             return False
         self._sent = now
         return True
@@ -113,6 +109,7 @@ class Chunking:
             self._began = now
         self._release_after(follower, self._patience(now - self._began, now - self._sent))
         self.held = follower.stream.log.head
+        follower.direct = False
         return result
 
     def _patience(self, waited: float, since: float) -> float:

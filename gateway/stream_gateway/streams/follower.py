@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 
+_GLANCE: Final = 31
+"""One record in 32 is where the chunker of a client that keeps up is asked anew whether events leave as they are."""
+
 DRAIN_BYTES: Final = 65_536
 """How much a lagging follower takes from the log at once: bounds what is rendered and not yet written."""
 
@@ -64,6 +67,7 @@ class Follower(abc.ABC):
         position: number of the last record handed to the outlet.
         held_up: seconds for which this follower has kept the producer waiting since it last had caught up.
         last_write: when something was last written, in Trio's time.
+        direct: whether events leave as they are while the client keeps up, as its chunker last said.
         broken: what went wrong while the appender wrote; the driver has to raise it.
     """
 
@@ -71,6 +75,7 @@ class Follower(abc.ABC):
         "_chunking",
         "_offset",
         "broken",
+        "direct",
         "held_up",
         "last_write",
         "live",
@@ -100,6 +105,7 @@ class Follower(abc.ABC):
         self.broken: Exception | None = None
         self._offset = offset
         self._chunking = None if chunker is None or not renderer.divisible else Chunking(chunker)
+        self.direct = self._chunking is None
 
     @abc.abstractmethod
     def wake(self) -> None:
@@ -113,12 +119,13 @@ class Follower(abc.ABC):
         """Write what is new, now, without waiting: the appender calls this on live followers only."""
         try:
             if self.outlet.clear():
-                if self._at_once():
+                log = self.stream.log
+                if (self.direct and self.position & _GLANCE) or self._at_once():
                     data = self.stream.rendered(self.renderer, self.outlet.framing, self.position)
-                    self.position = self.stream.log.head
+                    self.position = log.head
                 else:
                     data = self.next_piece()
-                if self.write(data) and self.caught_up and not self.stream.log.sealed:
+                if self.write(data) and not log.sealed and (self.position == log.head or self.caught_up):
                     return
         except Exception as error:  # the appender must not feel it, and neither must the others
             self.broken = error
@@ -210,6 +217,7 @@ class Follower(abc.ABC):
         if self._chunking is not None:
             self._chunking.end()
             self._chunking = None
+        self.direct = not self._offset
 
     def go_live(self) -> None:
         """The client has all there is: from now on the appender writes to it."""
