@@ -1,7 +1,8 @@
 """A request for a generation, as far as the gateway acts on it; all else stays in the client's bytes."""
 
 import re
-from typing import Final, Literal, TypeVar
+from collections.abc import Sequence
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -52,6 +53,22 @@ def check_lease(lease: Lease) -> Lease:
         message = f'Field `lease` must be "finish" or seconds from 0 to {MAX_LEASE:.0f}, not {lease}.'
         raise InvalidField(message, param="lease")
     return lease
+
+
+def check_model(model: str) -> None:
+    """InvalidField when no model is named."""
+    if not model:
+        raise InvalidField("Field `model` is empty; name a model.", param="model")
+
+
+def check_messages(messages: Sequence[dict[str, Any]]) -> None:
+    """InvalidField when there are no messages, or one whose role is no text."""
+    if not messages:
+        raise InvalidField("Field `messages` is empty; send at least one message.", param="messages")
+    for index, message in enumerate(messages):
+        if not isinstance(message.get("role"), str):
+            where = f"messages[{index}].role"
+            raise InvalidField(f"Field `{where}` is missing or not a string.", param=where)
 
 
 def decode_fields(body: bytes, kind: type[T]) -> T:

@@ -18,6 +18,22 @@ def tokens(value: object) -> int:
     return int(min(max(value, 0), 2**53))
 
 
+def error_of(body: bytes) -> object:
+    """The `error` member of a provider's error reply, which may be anything; None where there is none."""
+    try:
+        data = msgspec.json.decode(body)
+    except NOT_JSON:
+        return None
+    if isinstance(data, list) and data:  # Google's, where an array was to be streamed
+        data = data[0]
+    return data.get("error") if isinstance(data, dict) else None
+
+
+def refusal_of(status: int) -> str:
+    """What can be said of an error reply that says nothing itself."""
+    return f"The provider answered with HTTP status {status}."
+
+
 def header(value: str | None) -> str | None:
     """A value that may be handed on as a header's; None when it may not."""
     return value if value is not None and _HEADER.fullmatch(value) else None

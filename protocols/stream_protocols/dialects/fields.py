@@ -1,13 +1,15 @@
 """Reading JSON that a client wrote: each helper takes one member, and says which one is wrong."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
-from stream_protocols.conversation import Image, Untranslatable
+from stream_protocols.conversation import Image, Text, Tool, Untranslatable
 from stream_protocols.errors import InvalidField
 
 Fields = Mapping[str, Any]
+
+P = TypeVar("P")
 
 _DATA_URL: Final = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,", re.IGNORECASE)
 
@@ -101,6 +103,25 @@ def text_of(content: object, where: str, kinds: Sequence[str] = ("text", "input_
             raise Untranslatable(message, param=f"{where}[{index}]")
         texts.append(string(part, "text", f"{where}[{index}]") or "")
     return "\n".join(texts)
+
+
+def content_of(content: object, where: str, read: Callable[[Fields, str], P]) -> tuple[Text | P, ...]:
+    """A message's content: nothing, a text, or parts, each of which `read` makes out."""
+    if content is None:
+        return ()
+    if isinstance(content, str):
+        return (Text(content),)
+    return tuple(read(part, f"{where}[{index}]") for index, part in enumerate(listed(content, where)))
+
+
+def function_of(fields: Fields, where: str, schema: str = "parameters") -> Tool:
+    """A function that the model may call; `schema` is the member that describes its arguments."""
+    return Tool(
+        name=string(fields, "name", where) or "",
+        description=string(fields, "description", where) or "",
+        parameters=optional_object(fields, schema, where),
+        strict=boolean(fields, "strict", where),
+    )
 
 
 def data_url(url: str, detail: str = "") -> Image:

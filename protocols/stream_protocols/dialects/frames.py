@@ -84,8 +84,8 @@ class FrameDecoder(abc.ABC, Generic[F]):
         """Add what a frame says, with its bytes."""
 
     @abc.abstractmethod
-    def _error_in(self, frame: dict[str, Any]) -> StreamFailed | None:
-        """The error that a frame reports; for one that is not of the shape we know."""
+    def _error_in(self, frame: dict[str, Any]) -> list[Event]:
+        """The end of the stream, if a frame reports an error; for one that is not of the shape we know."""
 
     def _truncated(self, records: list[Record]) -> None:
         """The body has ended, and nothing in it said that the answer has."""
@@ -113,14 +113,12 @@ class FrameDecoder(abc.ABC, Generic[F]):
         except NOT_JSON:
             self._not_json(data, records)
             return
-        failed = self._error_in(frame) if isinstance(frame, dict) else None
-        if failed is not None:
-            self._ended = True
-            records.append((failed, data))
-            return
-        # Its own dialect gets it untouched, others hear of it.
-        message = f"A frame of the provider could not be translated: {error}."
-        records.append((Notice("untranslated", message), data))
+        events = self._error_in(frame) if isinstance(frame, dict) else []
+        self._ended = bool(events)
+        if not events:
+            # Its own dialect gets it untouched, others hear of it.
+            events = [Notice("untranslated", f"A frame of the provider could not be translated: {error}.")]
+        add_frame(records, events, data)
 
 
 def add_frame(records: list[Record], events: Sequence[Event], data: bytes) -> None:

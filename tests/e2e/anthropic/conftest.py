@@ -6,32 +6,12 @@ from collections.abc import AsyncIterator
 
 import anthropic
 import pytest
-import trio
 
 from tests.doubles import anthropic_sdk
-from tests.doubles.served_gateway import Serve, ServedGateway
-from tests.doubles.vendor_server import VendorServer
-from tests.doubles.vendors import VENDORS
+from tests.doubles.any_vendor import dialect, serve, upstream
+from tests.doubles.served_gateway import ServedGateway
 
-
-@pytest.fixture(params=VENDORS)
-def dialect(request: pytest.FixtureRequest) -> str:
-    """What the provider speaks."""
-    return str(request.param)
-
-
-@pytest.fixture
-async def upstream(nursery: trio.Nursery, dialect: str) -> VendorServer:
-    """The provider."""
-    server = VENDORS[dialect](key="sk-upstream")
-    await nursery.start(server.run)
-    return server
-
-
-@pytest.fixture
-async def gateway(serve: Serve, dialect: str) -> ServedGateway:
-    """A gateway in front of it."""
-    return await serve(provider={"dialect": dialect})
+__all__ = ["dialect", "sdk", "serve", "upstream"]
 
 
 @pytest.fixture

@@ -132,12 +132,12 @@ async def test_images(upstream: VendorServer, sdk: anthropic.AsyncAnthropic, dia
     content: Any = [{"type": "text", "text": "What is this? Ünïcode 🎉"}, {"type": "image", "source": source}]
     upstream.scripts["m"] = Script()
     await ask(sdk, model="m", stream=True, messages=[{"role": "user", "content": content}])
-    request = (await upstream.next_exchange()).request
+    sent = (await upstream.next_exchange()).request.json
     if dialect == "anthropic":
-        assert request.json["messages"] == [{"role": "user", "content": content}]
+        assert sent["messages"] == [{"role": "user", "content": content}]
     else:
-        assert "iVBORw0KGgo=" in str(request.json)
-        assert "Ünïcode 🎉" in str(request.json)
+        assert "iVBORw0KGgo=" in str(sent)
+        assert "Ünïcode 🎉" in str(sent)
 
 
 async def test_instructions_and_settings_reach_the_provider(

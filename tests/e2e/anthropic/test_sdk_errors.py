@@ -11,7 +11,7 @@ from tests.doubles.anthropic_sdk import MESSAGES, ask, text_of, unfinished_gener
 from tests.doubles.faults import Ending
 from tests.doubles.gate import Gate
 from tests.doubles.openai_script import BROKEN, RATE_LIMITED, UNAUTHORIZED, Refusal, Script, words
-from tests.doubles.served_gateway import ServedGateway
+from tests.doubles.served_gateway import Serve, ServedGateway
 from tests.doubles.vendor_server import VendorServer
 from tests.doubles.waiting import until
 
@@ -99,8 +99,8 @@ async def test_other_errors_of_the_path(gateway: ServedGateway) -> None:
         assert (body["type"], body["error"]["type"]) == ("error", "invalid_request_error")
 
 
-async def test_a_body_that_is_too_large(gateway: ServedGateway, serve: Any, dialect: str) -> None:
-    narrow = await serve(provider={"dialect": dialect}, limits={"body_bytes": 1000})
+async def test_a_body_that_is_too_large(serve: Serve) -> None:
+    narrow = await serve(limits={"body_bytes": 1000})
     response = await narrow.request("POST", "/v1/messages", payload=b"x" * 1001)
     assert response.status == 413
     assert (await response.json())["error"]["type"] == "request_too_large"

@@ -5,33 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-import trio
 from google import genai
 
 from tests.doubles import gemini_sdk
-from tests.doubles.served_gateway import Serve, ServedGateway
-from tests.doubles.vendor_server import VendorServer
-from tests.doubles.vendors import VENDORS
+from tests.doubles.any_vendor import dialect, serve, upstream
+from tests.doubles.served_gateway import ServedGateway
 
-
-@pytest.fixture(params=VENDORS)
-def dialect(request: pytest.FixtureRequest) -> str:
-    """What the provider speaks."""
-    return str(request.param)
-
-
-@pytest.fixture
-async def upstream(nursery: trio.Nursery, dialect: str) -> VendorServer:
-    """The provider."""
-    server = VENDORS[dialect](key="sk-upstream")
-    await nursery.start(server.run)
-    return server
-
-
-@pytest.fixture
-async def gateway(serve: Serve, dialect: str) -> ServedGateway:
-    """A gateway in front of it."""
-    return await serve(provider={"dialect": dialect})
+__all__ = ["dialect", "sdk", "serve", "upstream"]
 
 
 @pytest.fixture

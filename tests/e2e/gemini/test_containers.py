@@ -43,9 +43,9 @@ async def test_whoever_asks_for_a_lease_gets_ids(
 
 @pytest.mark.parametrize(("target", "said"), [("?alt=sse", b"\n"), ("", b"\n")], ids=["sse", "array"])
 async def test_silence_is_broken_by_a_blank_line(
-    upstream: VendorServer, serve: Serve, dialect: str, target: str, said: bytes
+    upstream: VendorServer, serve: Serve, target: str, said: bytes
 ) -> None:
-    gateway = await serve(provider={"dialect": dialect}, server={"keepalive": 0.05})
+    gateway = await serve(server={"keepalive": 0.05})
     upstream.scripts["m"] = Script(deltas=words(2), gate=(gate := Gate(0)))
     response = await gateway.request("POST", STREAM + target, payload=BODY)
     assert await response.read_some(100) == said

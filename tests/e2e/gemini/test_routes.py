@@ -60,9 +60,7 @@ async def asking(serve: Serve, dialect: str, second: VendorServer, *, stream: bo
         {"provider": "other", "model": "good", "priority": 1, "capabilities": ["continue"]},
     ]
     route = {"retries": EAGER, "after_first_token": "continue", "targets": targets}
-    gateway = await serve(
-        provider={"dialect": dialect}, **{"providers.other": {**other, **key}, f"routes.{ROUTE}": route}
-    )
+    gateway = await serve(**{"providers.other": {**other, **key}, f"routes.{ROUTE}": route})
     sdk = client(gateway.base_url)
     try:
         yield await ask(sdk, model=ROUTE, stream=stream)

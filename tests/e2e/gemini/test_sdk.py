@@ -82,7 +82,7 @@ async def test_thoughts(upstream: VendorServer, sdk: genai.Client, dialect: str,
 @EITHER
 async def test_several_candidates(upstream: VendorServer, sdk: genai.Client, dialect: str, stream: bool) -> None:
     if dialect not in SEVERAL:
-        with pytest.raises(genai.errors.ClientError, match="`n`"):
+        with pytest.raises(genai.errors.ClientError, match=r"`generationConfig\.candidateCount`"):
             await ask(sdk, model="mock", stream=stream, candidate_count=3)
         return
     upstream.scripts["m"] = script = Script(deltas=words(20))

@@ -121,8 +121,8 @@ async def test_other_errors_of_the_path(
     assert error["message"]
 
 
-async def test_a_body_that_is_too_large(serve: Serve, dialect: str) -> None:
-    narrow = await serve(provider={"dialect": dialect}, limits={"body_bytes": 1000})
+async def test_a_body_that_is_too_large(serve: Serve) -> None:
+    narrow = await serve(limits={"body_bytes": 1000})
     response = await narrow.request("POST", PATH + "generateContent", payload=b"x" * 1001)
     assert response.status == 413
     assert (await response.json())["error"]["code"] == 413

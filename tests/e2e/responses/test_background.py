@@ -17,13 +17,13 @@ from tests.doubles.waiting import until
 pytestmark = unfinished_generators
 
 
-async def test_in_the_background(vendor: VendorServer, gateway: ServedGateway, sdk: openai.AsyncOpenAI) -> None:
+async def test_in_the_background(upstream: VendorServer, gateway: ServedGateway, sdk: openai.AsyncOpenAI) -> None:
     gate = Gate(2)
-    vendor.scripts["m"] = script = Script(deltas=words(10), gate=gate)
+    upstream.scripts["m"] = script = Script(deltas=words(10), gate=gate)
     created = await sdk.responses.create(model="m", input="hello", background=True)
     assert (created.status, created.background) == ("queued", True)
-    exchange = await vendor.next_exchange()
-    assert vendor.wants_stream(exchange.request)
+    exchange = await upstream.next_exchange()
+    assert upstream.wants_stream(exchange.request)
     assert "background" not in exchange.request.json
     await until(lambda: exchange.steps_sent == 2)
     assert (await sdk.responses.retrieve(created.id)).status == "in_progress"
@@ -36,11 +36,11 @@ async def test_in_the_background(vendor: VendorServer, gateway: ServedGateway, s
 
 
 async def test_a_stream_in_the_background(
-    vendor: VendorServer, gateway: ServedGateway, sdk: openai.AsyncOpenAI
+    upstream: VendorServer, gateway: ServedGateway, sdk: openai.AsyncOpenAI
 ) -> None:
     """Its client leaves, and it goes on."""
     gate = Gate(2)
-    vendor.scripts["m"] = script = Script(deltas=words(10), gate=gate)
+    upstream.scripts["m"] = script = Script(deltas=words(10), gate=gate)
     stream: Any = await sdk.responses.create(model="m", input="hello", background=True, stream=True)
     iterator = stream.__aiter__()
     seen = [await iterator.__anext__() for _ in range(5)]
@@ -54,24 +54,24 @@ async def test_a_stream_in_the_background(
 
 
 async def test_a_background_that_the_provider_refuses(
-    vendor: VendorServer, gateway: ServedGateway, sdk: openai.AsyncOpenAI, dialect: str
+    upstream: VendorServer, gateway: ServedGateway, sdk: openai.AsyncOpenAI
 ) -> None:
-    vendor.scripts["m"] = Script(refusal=UNAUTHORIZED)
+    upstream.scripts["m"] = Script(refusal=UNAUTHORIZED)
     created = await sdk.responses.create(model="m", input="hello", background=True)
     await until(lambda: gateway.now.running == 0)
     ended = await sdk.responses.retrieve(created.id)
     assert ended.status == "failed"
     assert ended.error is not None
-    assert (ended.error.code, ended.error.message) == (vendor.code_of(UNAUTHORIZED), UNAUTHORIZED.message)
+    assert (ended.error.code, ended.error.message) == (upstream.code_of(UNAUTHORIZED), UNAUTHORIZED.message)
 
 
-async def test_cancelled(vendor: VendorServer, gateway: ServedGateway, sdk: openai.AsyncOpenAI) -> None:
+async def test_cancelled(upstream: VendorServer, gateway: ServedGateway, sdk: openai.AsyncOpenAI) -> None:
     """It ends at the provider, and whoever is reading it hears so."""
-    vendor.scripts["m"] = Script(deltas=words(10), gate=Gate(2))
+    upstream.scripts["m"] = Script(deltas=words(10), gate=Gate(2))
     stream: Any = await sdk.responses.create(model="m", input="hello", background=True, stream=True)
     iterator = stream.__aiter__()
     created = await iterator.__anext__()
-    exchange = await vendor.next_exchange()
+    exchange = await upstream.next_exchange()
     cancelled = await sdk.responses.cancel(created.response.id)
     assert (cancelled.id, cancelled.status) == (created.response.id, "cancelled")
     await exchange.left.wait()
@@ -81,9 +81,9 @@ async def test_cancelled(vendor: VendorServer, gateway: ServedGateway, sdk: open
     assert await sdk.responses.retrieve(created.response.id) == cancelled
 
 
-async def test_deleted(vendor: VendorServer, gateway: ServedGateway, sdk: openai.AsyncOpenAI) -> None:
+async def test_deleted(upstream: VendorServer, gateway: ServedGateway, sdk: openai.AsyncOpenAI) -> None:
     gate = Gate(2)
-    vendor.scripts["m"] = Script(deltas=words(10), gate=gate)
+    upstream.scripts["m"] = Script(deltas=words(10), gate=gate)
     created = await sdk.responses.create(model="m", input="hello", background=True)
     with pytest.raises(openai.ConflictError):
         await sdk.responses.delete(created.id)
@@ -97,10 +97,10 @@ async def test_deleted(vendor: VendorServer, gateway: ServedGateway, sdk: openai
             await sdk.responses.retrieve(id)
 
 
-async def test_forgotten(vendor: VendorServer, serve: Serve) -> None:
+async def test_forgotten(upstream: VendorServer, serve: Serve) -> None:
     """The provider's id goes with the stream."""
     gateway = await serve(streams={"retain_for": 0.05})
-    vendor.scripts["m"] = Script()
+    upstream.scripts["m"] = Script()
     response = await gateway.request("POST", "/v1/responses", payload={"model": "m", "input": "hello", "stream": True})
     events = await response.events().rest()
     id = events[0].json["response"]["id"]

@@ -61,8 +61,10 @@ async def cut(events: EventStream) -> None:
 
 
 @pytest.mark.parametrize("script", [SCRIPT, CALLED], ids=["text", "calls"])
-async def test_exactly_the_events_after_a_number(vendor: VendorServer, gateway: ServedGateway, script: Script) -> None:
-    vendor.scripts["m"] = script
+async def test_exactly_the_events_after_a_number(
+    upstream: VendorServer, gateway: ServedGateway, script: Script
+) -> None:
+    upstream.scripts["m"] = script
     whole = await (await create(gateway)).events().rest()
     ordered(whole)
     id = whole[0].json["response"]["id"]
@@ -70,12 +72,12 @@ async def test_exactly_the_events_after_a_number(vendor: VendorServer, gateway: 
     for number in range(len(whole)):
         rest = await (await retrieve(gateway, id, number)).events().rest()
         assert payloads(rest) == payloads(whole)[number + 1 :], number
-    assert len(vendor.exchanges) == 1
+    assert len(upstream.exchanges) == 1
 
 
 @pytest.mark.deadline(60)
 @pytest.mark.parametrize("how", ["post", "get", "stream", "number"])
-async def test_every_cut(vendor: VendorServer, gateway: ServedGateway, how: str) -> None:
+async def test_every_cut(upstream: VendorServer, gateway: ServedGateway, how: str) -> None:
     """After each k: some of the rest is produced while nobody watches, the rest of it after the resume."""
 
     async def again(stream: Response, seen: list[SseEvent], model: str) -> EventStream:
@@ -94,7 +96,7 @@ async def test_every_cut(vendor: VendorServer, gateway: ServedGateway, how: str)
     for k in range(2, DELTAS):
         model = f"m{k}"
         gate = Gate(k)
-        vendor.scripts[model] = Script(deltas=words(DELTAS), gate=gate)
+        upstream.scripts[model] = Script(deltas=words(DELTAS), gate=gate)
         stream = await create(gateway, model)
         events = stream.events()
         seen = await events.take(k + 3)
@@ -107,12 +109,12 @@ async def test_every_cut(vendor: VendorServer, gateway: ServedGateway, how: str)
         ordered(seen)
         assert text_of(seen) == "".join(words(DELTAS)), k
         assert seen[-1].event == "response.completed"
-    assert len(vendor.exchanges) == DELTAS - 2, "a resume asked the provider again"
+    assert len(upstream.exchanges) == DELTAS - 2, "a resume asked the provider again"
 
 
-async def test_going_on_while_it_runs(vendor: VendorServer, gateway: ServedGateway) -> None:
+async def test_going_on_while_it_runs(upstream: VendorServer, gateway: ServedGateway) -> None:
     gate = Gate(3)
-    vendor.scripts["m"] = script = Script(deltas=words(DELTAS), gate=gate)
+    upstream.scripts["m"] = script = Script(deltas=words(DELTAS), gate=gate)
     first = (await create(gateway)).events()
     seen = await first.take(7)
     await cut(first)
@@ -124,9 +126,9 @@ async def test_going_on_while_it_runs(vendor: VendorServer, gateway: ServedGatew
     assert text_of(seen) == script.text
 
 
-async def test_a_number_that_is_still_to_come(vendor: VendorServer, gateway: ServedGateway) -> None:
+async def test_a_number_that_is_still_to_come(upstream: VendorServer, gateway: ServedGateway) -> None:
     gate = Gate(1)
-    vendor.scripts["m"] = Script(deltas=words(DELTAS), gate=gate)
+    upstream.scripts["m"] = Script(deltas=words(DELTAS), gate=gate)
     first = (await create(gateway)).events()
     (created,) = await first.take(1)
     later = (await retrieve(gateway, created.json["response"]["id"], 10)).events()
@@ -136,8 +138,8 @@ async def test_a_number_that_is_still_to_come(vendor: VendorServer, gateway: Ser
     assert await (await retrieve(gateway, created.json["response"]["id"], 10_000)).read() == b""
 
 
-async def test_the_sdk_goes_on(vendor: VendorServer, sdk: openai.AsyncOpenAI) -> None:
-    vendor.scripts["m"] = SCRIPT
+async def test_the_sdk_goes_on(upstream: VendorServer, sdk: openai.AsyncOpenAI) -> None:
+    upstream.scripts["m"] = SCRIPT
     created: Any = await sdk.responses.create(model="m", input="hello", stream=True)
     whole = [event async for event in created]
     id = whole[0].response.id
@@ -149,9 +151,9 @@ async def test_the_sdk_goes_on(vendor: VendorServer, sdk: openai.AsyncOpenAI) ->
         assert (await stream.get_final_response()).output_text == SCRIPT.text
 
 
-async def test_the_sdk_looks_at_it(vendor: VendorServer, sdk: openai.AsyncOpenAI) -> None:
+async def test_the_sdk_looks_at_it(upstream: VendorServer, sdk: openai.AsyncOpenAI) -> None:
     gate = Gate(3)
-    vendor.scripts["m"] = Script(deltas=words(DELTAS), gate=gate)
+    upstream.scripts["m"] = Script(deltas=words(DELTAS), gate=gate)
     created: Any = await sdk.responses.create(
         model="m", input="hello", stream=True, metadata={"a": "b"}, extra_body={"lease": 60}
     )
@@ -166,10 +168,10 @@ async def test_the_sdk_looks_at_it(vendor: VendorServer, sdk: openai.AsyncOpenAI
     assert await sdk.responses.retrieve(id) == events[-1].response
 
 
-async def test_what_is_no_longer_kept(vendor: VendorServer, serve: Serve) -> None:
+async def test_what_is_no_longer_kept(upstream: VendorServer, serve: Serve) -> None:
     gateway = await serve(streams={"retain_bytes": 4000})
     gate = Gate(DELTAS)
-    vendor.scripts["m"] = Script(deltas=words(2 * DELTAS), gate=gate)
+    upstream.scripts["m"] = Script(deltas=words(2 * DELTAS), gate=gate)
     response = await create(gateway)
     events = response.events()
     seen = await events.take(DELTAS)
@@ -183,8 +185,8 @@ async def test_what_is_no_longer_kept(vendor: VendorServer, serve: Serve) -> Non
 
 
 @pytest.mark.parametrize("after", ["-1", "x", "", "1.5", "9" * 20])
-async def test_what_is_no_number(vendor: VendorServer, gateway: ServedGateway, after: str) -> None:
-    vendor.scripts["m"] = SCRIPT
+async def test_what_is_no_number(upstream: VendorServer, gateway: ServedGateway, after: str) -> None:
+    upstream.scripts["m"] = SCRIPT
     whole = await (await create(gateway)).events().rest()
     id = whole[0].json["response"]["id"]
     error = await refused(await gateway.get(f"/v1/responses/{id}?stream=true&starting_after={after}"), 400)
@@ -211,8 +213,8 @@ async def test_the_sdk_of_an_unknown_id(sdk: openai.AsyncOpenAI) -> None:
         await sdk.responses.retrieve("resp_nobody")
 
 
-async def test_any_stream_is_a_response(vendor: VendorServer, gateway: ServedGateway) -> None:
-    vendor.scripts["m"] = SCRIPT
+async def test_any_stream_is_a_response(upstream: VendorServer, gateway: ServedGateway) -> None:
+    upstream.scripts["m"] = SCRIPT
     stream = (await gateway.create("m", lease=60))["id"]
     events = await (await retrieve(gateway, f"resp_{stream}")).events().rest()
     ordered(events)

@@ -60,8 +60,8 @@ def in_order(events: list[Any]) -> None:
     assert {event.response.id for event in events if hasattr(event, "response")} == {events[0].response.id}
 
 
-async def test_stream(vendor: VendorServer, sdk: openai.AsyncOpenAI) -> None:
-    vendor.scripts["m"] = script = Script(deltas=words(200))
+async def test_stream(upstream: VendorServer, sdk: openai.AsyncOpenAI) -> None:
+    upstream.scripts["m"] = script = Script(deltas=words(200))
     events = await events_of(sdk, model="m")
     in_order(events)
     assert text_of(events) == script.text
@@ -71,8 +71,8 @@ async def test_stream(vendor: VendorServer, sdk: openai.AsyncOpenAI) -> None:
     assert (events[-1].type, final.status, final.output_text) == ("response.completed", "completed", script.text)
 
 
-async def test_whole_reply(vendor: VendorServer, sdk: openai.AsyncOpenAI) -> None:
-    vendor.scripts["m"] = script = Script(deltas=words(50), reasoning=("let me ", "think"))
+async def test_whole_reply(upstream: VendorServer, sdk: openai.AsyncOpenAI) -> None:
+    upstream.scripts["m"] = script = Script(deltas=words(50), reasoning=("let me ", "think"))
     reply = await sdk.responses.create(model="m", input="hello", metadata={"a": "b"})
     assert (reply.status, reply.output_text, reply.metadata) == ("completed", script.text, {"a": "b"})
     reasoning: Any = reply.output[0]
@@ -80,8 +80,8 @@ async def test_whole_reply(vendor: VendorServer, sdk: openai.AsyncOpenAI) -> Non
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-async def test_usage(vendor: VendorServer, sdk: openai.AsyncOpenAI, stream: bool) -> None:
-    vendor.scripts["m"] = Script(deltas=words(30), reasoning=("a", "b"))
+async def test_usage(upstream: VendorServer, sdk: openai.AsyncOpenAI, stream: bool) -> None:
+    upstream.scripts["m"] = Script(deltas=words(30), reasoning=("a", "b"))
     if stream:
         usage = (await events_of(sdk, model="m"))[-1].response.usage
     else:
@@ -91,8 +91,8 @@ async def test_usage(vendor: VendorServer, sdk: openai.AsyncOpenAI, stream: bool
     assert usage.output_tokens_details.reasoning_tokens == 2
 
 
-async def test_the_stream_helper(vendor: VendorServer, sdk: openai.AsyncOpenAI) -> None:
-    vendor.scripts["m"] = script = Script(deltas=words(20), reasoning=("a", "b"))
+async def test_the_stream_helper(upstream: VendorServer, sdk: openai.AsyncOpenAI) -> None:
+    upstream.scripts["m"] = script = Script(deltas=words(20), reasoning=("a", "b"))
     async with sdk.responses.stream(model="m", input="hello") as stream:
         snapshots = [event.snapshot async for event in stream if event.type == "response.output_text.delta"]
         final = await stream.get_final_response()
@@ -100,21 +100,21 @@ async def test_the_stream_helper(vendor: VendorServer, sdk: openai.AsyncOpenAI) 
     assert final.output_text == script.text
 
 
-async def test_answers_that_are_parsed(vendor: VendorServer, sdk: openai.AsyncOpenAI) -> None:
-    vendor.scripts["m"] = Script(deltas=('{"city":"Os', 'lo","degrees":4}'))
+async def test_answers_that_are_parsed(upstream: VendorServer, sdk: openai.AsyncOpenAI) -> None:
+    upstream.scripts["m"] = Script(deltas=('{"city":"Os', 'lo","degrees":4}'))
     expected = Weather(city="Oslo", degrees=4)
     reply = await sdk.responses.parse(model="m", input="hello", text_format=Weather)
     assert reply.output_parsed == expected
     async with sdk.responses.stream(model="m", input="hello", text_format=Weather) as stream:
         assert (await stream.get_final_response()).output_parsed == expected
-    sent = (await vendor.next_exchange()).request.json
+    sent = (await upstream.next_exchange()).request.json
     given = sent.get("text") or sent.get("response_format") or sent
     assert "degrees" in json.dumps(given)
 
 
 @pytest.mark.parametrize("interleave", [False, True], ids=["in turn", "interleaved"])
-async def test_parallel_tool_calls(vendor: VendorServer, sdk: openai.AsyncOpenAI, interleave: bool) -> None:
-    vendor.scripts["m"] = Script(tool_calls=CALLS, interleave=interleave)
+async def test_parallel_tool_calls(upstream: VendorServer, sdk: openai.AsyncOpenAI, interleave: bool) -> None:
+    upstream.scripts["m"] = Script(tool_calls=CALLS, interleave=interleave)
     events = await events_of(sdk, model="m", tools=TOOLS)
     in_order(events)
     done = [event.item for event in events if event.type == "response.output_item.done"]
@@ -127,14 +127,14 @@ async def test_parallel_tool_calls(vendor: VendorServer, sdk: openai.AsyncOpenAI
     assert events[-1].response.status == "completed"
 
 
-async def test_a_tool_loop(vendor: VendorServer, sdk: openai.AsyncOpenAI) -> None:
+async def test_a_tool_loop(upstream: VendorServer, sdk: openai.AsyncOpenAI) -> None:
     """Call, result, answer: the model's own items go back to it, as OpenAI's guide has it."""
 
     def script(request: Request) -> Script:
         asked = json.dumps(request.json)
         return Script(deltas=("It is ", "4 °C.")) if "4 degrees" in asked else Script(tool_calls=CALLS[:1])
 
-    vendor.scripts["m"] = script
+    upstream.scripts["m"] = script
     items: Any = [{"role": "user", "content": "How is the weather?"}]
     first = await sdk.responses.create(model="m", input=items, tools=TOOLS, instructions="Be brief.")
     call: Any = first.output[-1]
@@ -146,18 +146,20 @@ async def test_a_tool_loop(vendor: VendorServer, sdk: openai.AsyncOpenAI) -> Non
 
 
 @pytest.mark.parametrize("choice", ["auto", "none", "required", {"type": "function", "name": "time"}])
-async def test_the_choice_among_tools(vendor: VendorServer, sdk: openai.AsyncOpenAI, dialect: str, choice: Any) -> None:
-    vendor.scripts["m"] = Script()
+async def test_the_choice_among_tools(
+    upstream: VendorServer, sdk: openai.AsyncOpenAI, dialect: str, choice: Any
+) -> None:
+    upstream.scripts["m"] = Script()
     alone: Any = {} if dialect == "gemini" else {"parallel_tool_calls": False}  # which has no word for it
     reply = await sdk.responses.create(model="m", input="hello", tools=TOOLS, tool_choice=choice, **alone)
     assert reply.status == "completed"
-    sent = json.dumps((await vendor.next_exchange()).request.json)
+    sent = json.dumps((await upstream.next_exchange()).request.json)
     assert "time" in sent
     assert "weather" in sent
 
 
-async def test_images_and_instructions_arrive(vendor: VendorServer, sdk: openai.AsyncOpenAI) -> None:
-    vendor.scripts["m"] = Script()
+async def test_images_and_instructions_arrive(upstream: VendorServer, sdk: openai.AsyncOpenAI) -> None:
+    upstream.scripts["m"] = Script()
     parts: Any = [
         {"type": "input_text", "text": "What is this? Ünïcode 🎉"},
         {"type": "input_image", "image_url": PIXEL, "detail": "low"},
@@ -165,7 +167,7 @@ async def test_images_and_instructions_arrive(vendor: VendorServer, sdk: openai.
     await sdk.responses.create(
         model="m", instructions="Be brief.", input=[{"role": "user", "content": parts}], max_output_tokens=50
     )
-    sent = json.dumps((await vendor.next_exchange()).request.json, ensure_ascii=False)
+    sent = json.dumps((await upstream.next_exchange()).request.json, ensure_ascii=False)
     for needle in ("Be brief.", "Ünïcode 🎉", "iVBORw0KGgo=", "50"):
         assert needle in sent
 
@@ -175,9 +177,9 @@ async def test_images_and_instructions_arrive(vendor: VendorServer, sdk: openai.
     ("reason", "details"), [("length", "max_output_tokens"), ("content_filter", "content_filter"), ("stop", None)]
 )
 async def test_how_it_ends(
-    vendor: VendorServer, sdk: openai.AsyncOpenAI, reason: str, details: str | None, stream: bool
+    upstream: VendorServer, sdk: openai.AsyncOpenAI, reason: str, details: str | None, stream: bool
 ) -> None:
-    vendor.scripts["m"] = Script(reason=reason)
+    upstream.scripts["m"] = Script(reason=reason)
     if stream:
         last = (await events_of(sdk, model="m"))[-1]
         response = last.response
@@ -189,10 +191,10 @@ async def test_how_it_ends(
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-async def test_a_refusal(vendor: VendorServer, sdk: openai.AsyncOpenAI, stream: bool) -> None:
+async def test_a_refusal(upstream: VendorServer, sdk: openai.AsyncOpenAI, stream: bool) -> None:
     """One that its vendor does not mark stays a text, and the response is incomplete."""
-    kind = "refusal" if vendor.marks_refusals else "output_text"
-    vendor.scripts["m"] = script = Script(deltas=("I would ", "rather not."), declines=True)
+    kind = "refusal" if upstream.marks_refusals else "output_text"
+    upstream.scripts["m"] = script = Script(deltas=("I would ", "rather not."), declines=True)
     if stream:
         events = await events_of(sdk, model="m")
         assert "".join(e.delta for e in events if e.type == f"response.{kind}.delta") == script.text
@@ -200,9 +202,9 @@ async def test_a_refusal(vendor: VendorServer, sdk: openai.AsyncOpenAI, stream: 
     else:
         response = await sdk.responses.create(model="m", input="hello")
     (part,) = response.output[0].content
-    assert (part.type, part.refusal if vendor.marks_refusals else part.text) == (kind, script.text)
+    assert (part.type, part.refusal if upstream.marks_refusals else part.text) == (kind, script.text)
     details = response.incomplete_details
-    assert (details and details.reason) == (None if vendor.marks_refusals else "content_filter")
+    assert (details and details.reason) == (None if upstream.marks_refusals else "content_filter")
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
@@ -216,9 +218,9 @@ async def test_a_refusal(vendor: VendorServer, sdk: openai.AsyncOpenAI, stream: 
     ids=["401", "429", "500"],
 )
 async def test_upstream_refuses(
-    vendor: VendorServer, sdk: openai.AsyncOpenAI, refusal: Refusal, error: type[openai.APIStatusError], stream: bool
+    upstream: VendorServer, sdk: openai.AsyncOpenAI, refusal: Refusal, error: type[openai.APIStatusError], stream: bool
 ) -> None:
-    vendor.scripts["m"] = Script(refusal=refusal)
+    upstream.scripts["m"] = Script(refusal=refusal)
     with pytest.raises(error) as caught:
         await sdk.responses.create(model="m", input="hello", stream=stream)
     assert caught.value.status_code == refusal.status
@@ -228,10 +230,10 @@ async def test_upstream_refuses(
 
 @pytest.mark.parametrize("ending", [Ending.RESET, Ending.CLOSE, Ending.NO_DONE, Ending.ERROR])
 async def test_upstream_dies_after_50_deltas(
-    vendor: VendorServer, gateway: ServedGateway, sdk: openai.AsyncOpenAI, ending: Ending
+    upstream: VendorServer, gateway: ServedGateway, sdk: openai.AsyncOpenAI, ending: Ending
 ) -> None:
     """The SDK raises after the 50 that came: a truncated answer never looks like a complete one."""
-    vendor.scripts["m"] = script = Script(deltas=words(50), ending=ending, gate=(gate := Gate(50)))
+    upstream.scripts["m"] = script = Script(deltas=words(50), ending=ending, gate=(gate := Gate(50)))
     seen: list[Any] = []
 
     async def read() -> None:
@@ -248,9 +250,9 @@ async def test_upstream_dies_after_50_deltas(
     await until(lambda: gateway.now.running == gateway.now.upstream_busy == 0)
 
 
-async def test_sdk_sees_each_token_when_it_is_there(vendor: VendorServer, sdk: openai.AsyncOpenAI) -> None:
+async def test_sdk_sees_each_token_when_it_is_there(upstream: VendorServer, sdk: openai.AsyncOpenAI) -> None:
     """In lockstep: the upstream gives the next delta only after the SDK has the one before."""
-    vendor.scripts["m"] = script = Script(deltas=words(20), gate=(gate := Gate(1)))
+    upstream.scripts["m"] = script = Script(deltas=words(20), gate=(gate := Gate(1)))
     seen: list[Any] = []
     stream: Any = await sdk.responses.create(model="m", input="hello", stream=True)
     async for event in stream:
@@ -261,11 +263,11 @@ async def test_sdk_sees_each_token_when_it_is_there(vendor: VendorServer, sdk: o
     assert text_of(seen) == script.text
 
 
-async def test_leaving_early_ends_the_upstream(vendor: VendorServer, sdk: openai.AsyncOpenAI) -> None:
-    vendor.scripts["m"] = Script(gate=(gate := Gate(2)))
+async def test_leaving_early_ends_the_upstream(upstream: VendorServer, sdk: openai.AsyncOpenAI) -> None:
+    upstream.scripts["m"] = Script(gate=(gate := Gate(2)))
     stream: Any = await sdk.responses.create(model="m", input="hello", stream=True)
     await stream.__aiter__().__anext__()
-    exchange = await vendor.next_exchange()
+    exchange = await upstream.next_exchange()
     await stream.close()
     await exchange.left.wait()
     gate.open()
@@ -286,7 +288,7 @@ async def test_what_another_vendor_has_no_words_for(sdk: openai.AsyncOpenAI, dia
 @pytest.mark.parametrize("dialect", ["openai_responses"], indirect=True)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 async def test_between_equals_everything_goes_through(
-    vendor: VendorServer, sdk: openai.AsyncOpenAI, stream: bool
+    upstream: VendorServer, sdk: openai.AsyncOpenAI, stream: bool
 ) -> None:
     fields: Any = {
         "input": [{"type": "item_reference", "id": "x"}],
@@ -299,7 +301,7 @@ async def test_between_equals_everything_goes_through(
     created: Any = await sdk.responses.create(model="renamed", stream=stream, **fields)
     if stream:
         assert [event.type async for event in created][-1] == "response.completed"
-    sent = (await vendor.next_exchange()).request.json
+    sent = (await upstream.next_exchange()).request.json
     expected = {**fields, **fields["extra_body"], "model": "mock"}
     del expected["extra_body"]
     assert {name: value for name, value in sent.items() if name != "stream"} == expected

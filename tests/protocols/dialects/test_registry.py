@@ -16,6 +16,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "openai_chat": {"messages": [{"role": "user", "content": "Hi"}]},
     "openai_responses": {"input": "Hi"},
     "anthropic": {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 9},
+    "gemini": {"contents": [{"parts": [{"text": "Hi"}]}]},
 }
 ERRORS = {
     "openai_chat": {"message": "m", "type": "t", "param": "p", "code": "c"},
@@ -33,14 +34,21 @@ ERRORS = {
         ],
     },
 }
+TOOLS = {"tools": [{"name": "f", "input_schema": {"type": "object"}}]}
+ALONE = {"type": "auto", "disable_parallel_tool_use": True}
 FAILED = StreamFailed("c", "m", 400, "t", param="p")
+
+
+def config(**fields: Any) -> dict[str, Any]:
+    return {"generationConfig": fields}
 
 
 def refused(client: str, provider: str, **fields: Any) -> Untranslatable:
     """What a client hears of a request that its provider cannot be asked."""
     body = json.dumps({"model": "m", **ASKED[client], **fields}).encode()
+    asked = DIALECTS[client].parse_request(body, model="m", stream=True)
     with pytest.raises(Untranslatable) as caught:
-        upstream_body(DIALECTS[client].parse_request(body), DIALECTS[provider], model="m", stream=True)
+        upstream_body(asked, DIALECTS[provider], model="m", stream=True)
     return caught.value
 
 
@@ -54,6 +62,10 @@ def refused(client: str, provider: str, **fields: Any) -> Untranslatable:
         ("openai_responses", "anthropic", {"text": {"format": {"type": "json_object"}}}, "text.format"),
         ("openai_responses", "anthropic", {"reasoning": {"effort": "huge"}}, "reasoning.effort"),
         ("openai_responses", "anthropic", {"input": " "}, "input"),
+        ("anthropic", "gemini", {**TOOLS, "tool_choice": ALONE}, "tool_choice.disable_parallel_tool_use"),
+        ("gemini", "openai_responses", config(stopSequences=["x"]), "generationConfig.stopSequences"),
+        ("gemini", "anthropic", config(presencePenalty=1), "generationConfig.presencePenalty"),
+        ("gemini", "anthropic", config(candidateCount=2), "generationConfig.candidateCount"),
     ],
 )
 def test_a_field_is_blamed_by_the_name_that_its_client_gave_it(

@@ -12,7 +12,6 @@ from stream_protocols.events import (
     Event,
     ReasoningDelta,
     Record,
-    StreamFailed,
     StreamFinished,
     TextDelta,
     ToolCallDelta,
@@ -61,9 +60,9 @@ class AnthropicDecoder(FrameDecoder[Frame]):
             return
         add_frame(records, events, data)
 
-    def _error_in(self, frame: dict[str, Any]) -> StreamFailed | None:
+    def _error_in(self, frame: dict[str, Any]) -> list[Event]:
         error = frame.get("error")
-        return None if error is None and frame.get("type") != "error" else failure_event(error)
+        return [] if error is None and frame.get("type") != "error" else [failure_event(error)]
 
     def _events(self, frame: Frame) -> list[Event] | None:
         """What a frame says, possibly nothing; None when it opens more than we remember."""

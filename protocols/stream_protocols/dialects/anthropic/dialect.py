@@ -29,6 +29,7 @@ class Anthropic(Dialect):
     forwarded = ("anthropic-version", "anthropic-beta")
     headers: ClassVar[Mapping[str, str]] = {"anthropic-version": VERSION}
     params: ClassVar[Mapping[str, str]] = {
+        "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
         "reasoning_effort": "output_config.effort",
         "response_format": "output_config.format",
         "stop": "stop_sequences",

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from stream_protocols.dialects.answers import NOT_JSON, header
+from stream_protocols.dialects.answers import error_of, header, refusal_of
 from stream_protocols.events import StreamCancelled, StreamFailed
 
 _STATUSES: Final = {
@@ -30,13 +30,7 @@ _TYPES: Final = {
 
 def decode_error(body: bytes, status: int, retry_after: str | None = None) -> StreamFailed:
     """A provider's error reply (see `Dialect.decode_error`)."""
-    try:
-        data = msgspec.json.decode(body)
-    except NOT_JSON:
-        data = None
-    error = data.get("error") if isinstance(data, dict) else None
-    fallback = f"The provider answered with HTTP status {status}."
-    return failure_event(error, status=status, retry_after=retry_after, fallback=fallback)
+    return failure_event(error_of(body), status=status, retry_after=retry_after, fallback=refusal_of(status))
 
 
 def failure_event(

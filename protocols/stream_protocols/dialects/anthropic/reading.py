@@ -23,6 +23,8 @@ from stream_protocols.conversation import (
 from stream_protocols.dialects.anthropic.thinking import read_thinking
 from stream_protocols.dialects.fields import (
     boolean,
+    content_of,
+    function_of,
     integer,
     listed,
     number,
@@ -119,14 +121,8 @@ def _part(block: Mapping[str, Any], where: str, names: dict[str, str]) -> Part |
 
 def _tool_result(block: Mapping[str, Any], where: str, names: dict[str, str]) -> ToolResult:
     call = string(block, "tool_use_id", where) or ""
-    content = block.get("content")
-    parts: tuple[Text | Image, ...] = ()
-    if isinstance(content, str):
-        parts = (Text(content),)
-    elif content is not None:
-        inner = listed(content, f"{where}.content")
-        parts = tuple(_shown(part, f"{where}.content[{index}]") for index, part in enumerate(inner))
-    return ToolResult(call, parts, names.get(call, ""), bool(boolean(block, "is_error", where)))
+    content = content_of(block.get("content"), f"{where}.content", _shown)
+    return ToolResult(call, content, names.get(call, ""), bool(boolean(block, "is_error", where)))
 
 
 def _shown(block: Mapping[str, Any], where: str) -> Text | Image:
@@ -157,12 +153,7 @@ def _tool(tool: Mapping[str, Any], where: str) -> Tool:
         raise Untranslatable(
             f"Field `{where}` is Anthropic's own tool {kind!r}, which this model has not.", param=where
         )
-    return Tool(
-        name=string(tool, "name", where) or "",
-        description=string(tool, "description", where) or "",
-        parameters=optional_object(tool, "input_schema", where),
-        strict=boolean(tool, "strict", where),
-    )
+    return function_of(tool, where, "input_schema")
 
 
 def _tool_choice(given: Mapping[str, Any] | None) -> tuple[ToolChoice | None, bool | None]:

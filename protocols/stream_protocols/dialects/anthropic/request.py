@@ -6,7 +6,16 @@ from typing import Any, Final
 import msgspec
 
 from stream_protocols.errors import InvalidField
-from stream_protocols.request import Lease, Request, check_lease, decode_fields, decode_members, raw
+from stream_protocols.request import (
+    Lease,
+    Request,
+    check_lease,
+    check_messages,
+    check_model,
+    decode_fields,
+    decode_members,
+    raw,
+)
 
 NAME: Final = "anthropic"
 
@@ -53,16 +62,10 @@ def parse_count(body: bytes) -> Request:
 
 def _checked(body: bytes, kind: type[_Fields]) -> _Fields:
     fields = decode_fields(body, kind)
-    if not fields.model:
-        raise InvalidField("Field `model` is empty; name a model.", param="model")
-    if not fields.messages:
-        raise InvalidField("Field `messages` is empty; send at least one message.", param="messages")
+    check_model(fields.model)
+    check_messages(fields.messages)
     if fields.max_tokens is not None and fields.max_tokens < 0:
         raise InvalidField(f"Field `max_tokens` must not be negative, but is {fields.max_tokens}.", param="max_tokens")
-    for index, message in enumerate(fields.messages):
-        if not isinstance(message.get("role"), str):
-            where = f"messages[{index}].role"
-            raise InvalidField(f"Field `{where}` is missing or not a string.", param=where)
     return fields
 
 

@@ -1,11 +1,10 @@
 """From a Gemini upstream's body to records."""
 
-from collections.abc import Iterable
-from typing import Final
+from typing import Any
 
 import msgspec
 
-from stream_protocols.dialects.answers import NOT_JSON
+from stream_protocols.dialects.frames import FrameDecoder, add_frame
 from stream_protocols.dialects.gemini.failures import failure_event
 from stream_protocols.dialects.gemini.request import MAX_CHOICES
 from stream_protocols.dialects.gemini.shapes import (
@@ -18,13 +17,10 @@ from stream_protocols.dialects.gemini.shapes import (
     reason_of,
     usage_event,
 )
-from stream_protocols.errors import StreamProtocolError
 from stream_protocols.events import (
-    COVERED,
     ChoiceFinished,
     Event,
     Notice,
-    Opaque,
     ReasoningDelta,
     Record,
     StreamFailed,
@@ -32,98 +28,38 @@ from stream_protocols.events import (
     TextDelta,
     ToolCallDelta,
 )
-from stream_protocols.sse import SseDecoder, SseEvent
 
 _decode = msgspec.json.Decoder(Response).decode
-_OPAQUE: Final = Opaque()
 
 
-class GeminiDecoder:
+class GeminiDecoder(FrameDecoder[Response]):
     """Decodes one streamed answer (see `stream_protocols.dialects.Decoder` for the contract)."""
 
     def __init__(self) -> None:
-        self._sse = SseDecoder()
+        super().__init__(_decode)
         self._answer = Answer()
-        self._ended = False
 
-    def feed(self, data: bytes) -> list[Record]:
-        """Take the next bytes of the body; return what they complete."""
-        records: list[Record] = []
-        if self._ended:
-            return records
-        try:
-            frames = self._sse.feed(data)
-        except StreamProtocolError as error:
-            self._fail(records, f"The provider's event stream is malformed: {error.message}")
-            return records
-        self._frames(frames, records)
-        return records
+    def _take(self, frame: Response, data: bytes, records: list[Record]) -> None:
+        events = self._answer.events(frame)
+        self._ended = bool(events) and isinstance(events[-1], StreamFailed)
+        add_frame(records, events, data)
 
-    def close(self) -> list[Record]:
-        """The body has ended, properly as far as HTTP can tell: no frame says that it was the last one."""
-        records: list[Record] = []
-        if self._ended:
-            return records
-        try:
-            # Some servers leave out the blank line after their last frame.
-            last = self._sse.close()
-        except StreamProtocolError as error:
-            self._fail(records, f"The provider's event stream is malformed: {error.message}")
-            return records
-        if last is not None:
-            self._frames([last], records)
-        if self._ended:
-            return records
+    def _error_in(self, frame: dict[str, Any]) -> list[Event]:
+        return [] if frame.get("error") is None else [*self._answer.spent(), failure_event(frame["error"])]
+
+    def _truncated(self, records: list[Record]) -> None:
+        """No frame says that it was the last one."""
         if self._answer.reason is None or not self._answer.whole:
-            self._fail(records, "The provider ended the stream before the answer was whole.", "upstream_truncated")
-            return records
+            super()._truncated(records)
+            return
         self._ended = True
         records += [
             (event, None) for event in (*self._answer.spent(running=False), StreamFinished(self._answer.reason))
         ]
-        return records
-
-    def _frames(self, frames: Iterable[SseEvent], records: list[Record]) -> None:
-        for frame in frames:
-            if frame.data:
-                self._frame(frame.data, records)
-                if self._ended:
-                    break
 
     def _fail(self, records: list[Record], message: str, code: str = "upstream_invalid") -> None:
-        self._ended = True
-        records += [(event, None) for event in (*self._answer.spent(), StreamFailed(code, message))]
-
-    def _frame(self, data: bytes, records: list[Record]) -> None:
-        if b"\n" in data:
-            # In JSON a line break can only stand between tokens; without it the frame stays one SSE line.
-            data = data.replace(b"\n", b" ")
-        events: list[Event] | None
-        try:
-            events = self._answer.events(_decode(data))
-        except msgspec.ValidationError as error:
-            events = self._unknown(data, error)
-        except NOT_JSON:
-            events = None
-        if events is None:
-            self._fail(records, "The provider sent a frame that is not JSON.")
-            return
-        self._ended = bool(events) and isinstance(events[-1], StreamFailed)
-        records.extend((event, COVERED) for event in events[:-1])
-        records.append((events[-1] if events else _OPAQUE, data))
-
-    def _unknown(self, data: bytes, error: msgspec.ValidationError) -> list[Event] | None:
-        """A frame that is not of the shape we know; msgspec says so before it has read all of it. None: no JSON."""
-        try:
-            frame = msgspec.json.decode(data)
-        except msgspec.ValidationError:
-            frame = None  # a number beyond what Python has
-        except NOT_JSON:
-            return None
-        if isinstance(frame, dict) and frame.get("error") is not None:
-            return [*self._answer.spent(), failure_event(frame["error"])]
-        # Its own dialect gets it untouched, others hear of it.
-        return [Notice("untranslated", f"A frame of the provider could not be translated: {error}.")]
+        records += [(event, None) for event in self._answer.spent()]
+        super()._fail(records, message, code)
 
 
 class Answer:

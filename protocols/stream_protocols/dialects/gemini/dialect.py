@@ -1,6 +1,7 @@
 """The dialect as one object."""
 
 from collections.abc import Iterable, Mapping
+from typing import ClassVar
 
 from stream_protocols.conversation import Conversation
 from stream_protocols.dialects.base import Dialect, Source
@@ -15,6 +16,15 @@ class Gemini(Dialect):
     """Google's Gemini API (`generateContent`), and all that is compatible with it."""
 
     name = request.NAME
+    params: ClassVar[Mapping[str, str]] = {
+        "frequency_penalty": "generationConfig.frequencyPenalty",
+        "messages": "contents",
+        "n": "generationConfig.candidateCount",
+        "presence_penalty": "generationConfig.presencePenalty",
+        "reasoning_effort": "generationConfig.thinkingConfig",
+        "response_format": "generationConfig.responseMimeType",
+        "stop": "generationConfig.stopSequences",
+    }
 
     def parse_request(
         self, body: bytes, *, native: bool = False, model: str | None = None, stream: bool | None = None

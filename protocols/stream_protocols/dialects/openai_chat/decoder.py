@@ -21,7 +21,6 @@ from stream_protocols.events import (
     ReasoningDelta,
     Record,
     RefusalDelta,
-    StreamFailed,
     StreamFinished,
     TextDelta,
     ToolCallDelta,
@@ -76,8 +75,8 @@ class OpenAIChatDecoder(FrameDecoder[Completion]):
                 return
         self._chunk(chunk, data, records)
 
-    def _error_in(self, frame: dict[str, Any]) -> StreamFailed | None:
-        return None if frame.get("error") is None else failure_event(frame["error"])
+    def _error_in(self, frame: dict[str, Any]) -> list[Event]:
+        return [] if frame.get("error") is None else [failure_event(frame["error"])]
 
     def _chunk(self, chunk: Completion, data: bytes, records: list[Record]) -> None:
         if chunk.error is not None:

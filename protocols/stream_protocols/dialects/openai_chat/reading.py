@@ -22,9 +22,10 @@ from stream_protocols.conversation import (
 )
 from stream_protocols.dialects.fields import (
     boolean,
+    content_of,
     data_url,
+    function_of,
     integer,
-    listed,
     number,
     objects,
     optional_object,
@@ -90,13 +91,13 @@ def _message(message: Mapping[str, Any], where: str, names: dict[str, str]) -> M
     """One turn. `names` remembers what the calls' tools are called, for the results that follow."""
     match message.get("role"):
         case "user":
-            return Message("user", _content(message.get("content"), f"{where}.content"))
+            return Message("user", content_of(message.get("content"), f"{where}.content", _part))
         case "assistant":
             return Message("assistant", tuple(_assistant(message, where, names)))
         case "tool":
             call = string(message, "tool_call_id", where) or ""
-            content = _content(message.get("content"), f"{where}.content")
-            return Message("user", (ToolResult(call, _shown(content), names.get(call, "")),))
+            content = content_of(message.get("content"), f"{where}.content", _part)
+            return Message("user", (ToolResult(call, content, names.get(call, "")),))
         case role:
             raise Untranslatable(
                 f"Field `{where}.role` is {role!r}, which this model has no word for; "
@@ -110,7 +111,7 @@ def _assistant(message: Mapping[str, Any], where: str, names: dict[str, str]) ->
     if reasoning := string(message, "reasoning_content", where):
         parts.append(Reasoning(reasoning))
     if message.get("content") is not None:
-        parts += _content(message["content"], f"{where}.content")
+        parts += content_of(message["content"], f"{where}.content", _part)
     if refusal := string(message, "refusal", where):
         parts.append(Text(refusal))
     for index, call in enumerate(objects(message, "tool_calls", where)):
@@ -122,15 +123,6 @@ def _assistant(message: Mapping[str, Any], where: str, names: dict[str, str]) ->
         names[identity := string(call, "id", here) or ""] = name
         parts.append(ToolCall(identity, name, string(function, "arguments", here) or "{}"))
     return parts
-
-
-def _content(content: object, where: str) -> tuple[Text | Image, ...]:
-    """A message's content: text, or parts."""
-    if content is None:
-        return ()
-    if isinstance(content, str):
-        return (Text(content),)
-    return tuple(_part(part, f"{where}[{index}]") for index, part in enumerate(listed(content, where)))
 
 
 def _part(part: Mapping[str, Any], where: str) -> Text | Image:
@@ -147,22 +139,13 @@ def _part(part: Mapping[str, Any], where: str) -> Text | Image:
             raise Untranslatable(f"Field `{where}` is of type {kind!r}; this model takes text and images.", param=where)
 
 
-def _shown(content: tuple[Part, ...]) -> tuple[Text | Image, ...]:
-    return tuple(part for part in content if isinstance(part, Text | Image))
-
-
 def _tool(tool: Mapping[str, Any], where: str) -> Tool:
     function = optional_object(tool, "function", where)
     if tool.get("type", "function") != "function" or function is None:
         raise Untranslatable(
             f"Field `{where}` is of type {tool.get('type')!r}; this model knows functions.", param=where
         )
-    return Tool(
-        name=string(function, "name", f"{where}.function") or "",
-        description=string(function, "description", f"{where}.function") or "",
-        parameters=optional_object(function, "parameters", f"{where}.function"),
-        strict=boolean(function, "strict", f"{where}.function"),
-    )
+    return function_of(function, f"{where}.function")
 
 
 def _tool_choice(choice: object) -> ToolChoice | None:

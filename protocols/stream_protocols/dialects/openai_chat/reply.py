@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from stream_protocols.dialects.answers import NOT_JSON
+from stream_protocols.dialects.answers import NOT_JSON, error_of, refusal_of
 from stream_protocols.dialects.base import Source
 from stream_protocols.dialects.openai_chat.decoder import message_events
 from stream_protocols.dialects.openai_chat.shapes import (
@@ -106,13 +106,7 @@ def encode_reply(source: Source, events: Iterable[Event]) -> bytes:
 
 def decode_error(body: bytes, status: int, retry_after: str | None = None) -> StreamFailed:
     """The body of a provider's error reply, which may be anything, as the failure it reports."""
-    fallback = f"The provider answered with HTTP status {status}."
-    try:
-        data = msgspec.json.decode(body)
-    except NOT_JSON:
-        data = None
-    error = data.get("error") if isinstance(data, dict) else None
-    return failure_event(error, status=status, retry_after=retry_after, fallback=fallback)
+    return failure_event(error_of(body), status=status, retry_after=retry_after, fallback=refusal_of(status))
 
 
 def _add(messages: dict[int, dict[str, Any]], event: Event) -> None:

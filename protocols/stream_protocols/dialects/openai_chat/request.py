@@ -5,7 +5,16 @@ from typing import Any, Final
 import msgspec
 
 from stream_protocols.errors import InvalidField
-from stream_protocols.request import Lease, Request, check_lease, decode_fields, decode_members, raw
+from stream_protocols.request import (
+    Lease,
+    Request,
+    check_lease,
+    check_messages,
+    check_model,
+    decode_fields,
+    decode_members,
+    raw,
+)
 
 NAME: Final = "openai_chat"
 
@@ -49,14 +58,8 @@ class _Needs(msgspec.Struct):
 def parse_request(body: bytes, *, native: bool = False) -> Request:
     """Read a request body (see `Dialect.parse_request`)."""
     fields = decode_fields(body, _Fields)
-    if not fields.model:
-        raise InvalidField("Field `model` is empty; name a model.", param="model")
-    if not fields.messages:
-        raise InvalidField("Field `messages` is empty; send at least one message.", param="messages")
-    for index, message in enumerate(fields.messages):
-        if not isinstance(message.get("role"), str):
-            where = f"messages[{index}].role"
-            raise InvalidField(f"Field `{where}` is missing or not a string.", param=where)
+    check_model(fields.model)
+    check_messages(fields.messages)
     choices = 1 if fields.n is None else fields.n
     if not 1 <= choices <= MAX_CHOICES:
         raise InvalidField(f"Field `n` must be from 1 to {MAX_CHOICES}, not {choices}.", param="n")

@@ -80,11 +80,11 @@ class OpenAIResponsesDecoder(FrameDecoder[FrameFields]):
             return
         add_frame(records, events, data)
 
-    def _error_in(self, frame: dict[str, Any]) -> StreamFailed | None:
+    def _error_in(self, frame: dict[str, Any]) -> list[Event]:
         kind, error = frame.get("type", ""), frame.get("error")
         if kind != "error" and (kind != "" or error is None):
-            return None
-        return _failure(error, frame.get("code"), frame.get("message"))
+            return []
+        return [_failure(error, frame.get("code"), frame.get("message"))]
 
     def _events(self, frame: FrameFields) -> list[Event]:
         """What one frame says, in neutral words; nothing when it says nothing to others."""

@@ -22,9 +22,10 @@ from stream_protocols.conversation import (
 )
 from stream_protocols.dialects.fields import (
     boolean,
+    content_of,
     data_url,
+    function_of,
     integer,
-    listed,
     number,
     objects,
     optional_object,
@@ -105,7 +106,7 @@ class _Turns:
                 self._said(ToolCall(call, name, string(item, "arguments", where) or "{}"))
             case "function_call_output":
                 call = string(item, "call_id", where) or ""
-                content = _content(item.get("output"), f"{where}.output")
+                content = content_of(item.get("output"), f"{where}.output", _part)
                 self.messages.append(("user", [ToolResult(call, content, self._names.get(call, ""))]))
             case kind:
                 raise Untranslatable(
@@ -119,9 +120,9 @@ class _Turns:
         if role in _INSTRUCTIONS:
             self.system.append(text_of(content, f"{where}.content"))
         elif role == "user":
-            self.messages.append(("user", list(_content(content, f"{where}.content"))))
+            self.messages.append(("user", list(content_of(content, f"{where}.content", _part))))
         elif role == "assistant":
-            self._said(*_content(content, f"{where}.content"))
+            self._said(*content_of(content, f"{where}.content", _part))
         else:
             message = f"Field `{where}.role` is {role!r}; use system, developer, user or assistant."
             raise InvalidField(message, param=f"{where}.role")
@@ -141,15 +142,6 @@ def _reasoning(item: Mapping[str, Any], where: str) -> str:
     """What was shown of it. What is encrypted in it only its own vendor could read."""
     parts = [*objects(item, "summary", where), *objects(item, "content", where)]
     return "\n\n".join(text for part in parts if (text := string(part, "text", where)))
-
-
-def _content(content: object, where: str) -> tuple[Text | Image, ...]:
-    """A text, or parts."""
-    if content is None:
-        return ()
-    if isinstance(content, str):
-        return (Text(content),)
-    return tuple(_part(part, f"{where}[{index}]") for index, part in enumerate(listed(content, where)))
 
 
 def _part(part: Mapping[str, Any], where: str) -> Text | Image:
@@ -178,12 +170,7 @@ def _tool(tool: Mapping[str, Any], where: str) -> Tool:
             "this model knows functions.",
             param=where,
         )
-    return Tool(
-        name=string(tool, "name", where) or "",
-        description=string(tool, "description", where) or "",
-        parameters=optional_object(tool, "parameters", where),
-        strict=boolean(tool, "strict", where),
-    )
+    return function_of(tool, where)
 
 
 def _tool_choice(choice: object, tools: tuple[Tool, ...]) -> tuple[ToolChoice | None, tuple[Tool, ...]]:

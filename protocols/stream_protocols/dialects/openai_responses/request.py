@@ -5,7 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from stream_protocols.errors import InvalidField
-from stream_protocols.request import Lease, Request, check_lease, decode_fields, decode_members, raw
+from stream_protocols.request import Lease, Request, check_lease, check_model, decode_fields, decode_members, raw
 
 NAME: Final = "openai_responses"
 
@@ -44,8 +44,7 @@ def parse_request(body: bytes, *, native: bool = False) -> Request:
     `background` is the gateway's to keep, whoever the provider is: the generation gets a lease of "finish".
     """
     fields = decode_fields(body, _Fields)
-    if not fields.model:
-        raise InvalidField("Field `model` is empty; name a model.", param="model")
+    check_model(fields.model)
     if not fields.input and not any(getattr(fields, name) for name in _ELSEWHERE):
         state = "missing" if fields.input is None else "empty"
         raise InvalidField(f"Field `input` is {state}; send a text or a list of items.", param="input")
