@@ -105,3 +105,21 @@ def test_header_blocks_are_heavy() -> None:
     slices = list(Guard(LimitSettings()).slices(PREFACE + requests, 1.0))
     assert b"".join(slices) == PREFACE + requests
     assert len(slices) == 16 * limits.BLOCK_WEIGHT // limits.SLICE
+
+
+def test_a_stream_comes_to_nothing_once() -> None:
+    """A client's library resets a stream again for each frame that was under way when it left."""
+    guard = Guard(LimitSettings(streams_per_connection=300, resets_per_second=1))
+    list(guard.slices(PREFACE, 1.0))
+    left = b"".join(f.RstStreamFrame(stream, error_code=8).serialize() for stream in range(1, 600, 2))
+    list(guard.slices(left * 3, 1.0))
+    others = b"".join(f.RstStreamFrame(stream, error_code=8).serialize() for stream in range(601, 620, 2))
+    with pytest.raises(Violation, match="came to nothing"):
+        list(guard.slices(others, 1.0))
+
+
+def test_resetting_one_stream_for_ever_is_a_flood_all_the_same() -> None:
+    guard = Guard(LimitSettings())
+    list(guard.slices(PREFACE, 1.0))
+    with pytest.raises(Violation, match="say nothing"):
+        list(guard.slices(f.RstStreamFrame(1, error_code=8).serialize() * 2_000, 1.0))

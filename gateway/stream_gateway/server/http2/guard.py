@@ -82,6 +82,7 @@ class Guard:
         self._continuations = 0
         self._closes_block = False  # the frame whose head has passed is a block's last
         self._newest = 0  # the highest stream seen
+        self._left_streams: dict[int, None] = {}  # those that the client has reset, oldest first
         self._preface = len(PREFACE)
         self._kept = b""  # an incomplete head
         self._left = 0  # bytes still to come of the frame whose head has passed
@@ -166,7 +167,7 @@ class Guard:
         elif kind == _UPDATE:
             self._take(self._updates, now, "too many WINDOW_UPDATE frames")
         elif kind == _RESET:
-            self._take(self._resets, now, "too many streams came to nothing")
+            self._look_at_reset(_stream(data, at), now)
         elif kind == _PING:
             self._take(self._pings, now, "too many PING frames")
         elif kind == _SETTINGS:
@@ -176,6 +177,16 @@ class Guard:
         elif kind != _PUSH:
             self._look_at_idle(kind, length, _stream(data, at), now)
         return length
+
+    def _look_at_reset(self, stream: int, now: float) -> None:
+        """A stream comes to nothing once: clients answer what was under way to it with another RST_STREAM."""
+        if stream in self._left_streams:
+            self._take(self._idle, now, "too many frames that say nothing")
+            return
+        self._left_streams[stream] = None
+        if len(self._left_streams) > limits.CLOSED_STREAMS:
+            del self._left_streams[next(iter(self._left_streams))]
+        self._take(self._resets, now, "too many streams came to nothing")
 
     def _look_at_headers(self, stream: int, now: float) -> None:
         if stream <= self._newest:
