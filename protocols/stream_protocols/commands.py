@@ -228,10 +228,10 @@ def error_reply(ref: Ref, error: StreamProtocolError) -> Error:
     return Error(ref, error.code, error.message, error.param)
 
 
-def check_key(key: str | None) -> str | None:
-    """An idempotency key within its limits, or InvalidField."""
+def check_key(key: str | None, *, param: str = "key") -> str | None:
+    """An idempotency key within its limits, or InvalidField; `param` is what the client calls it."""
     if key is not None and not 1 <= len(key) <= MAX_KEY:
-        raise InvalidField(f"Field `key` must have from 1 to {MAX_KEY} characters.", param="key")
+        raise InvalidField(f"`{param}` must have from 1 to {MAX_KEY} characters.", param=param)
     return key
 
 

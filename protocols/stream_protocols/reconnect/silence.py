@@ -1,7 +1,8 @@
 """Links that are dead without saying so: a cable pulled, a network changed, a proxy that forgot us.
 
-Nothing tells a reader; it can only know how long a living link is silent at most. On HTTP the gateway sends keepalives, whose
-rhythm is learned (`Rhythm`, `Silence`). On a WebSocket, where pings are answered below us, we ask (`Probe`).
+Nothing tells a reader; it can only know how long a living link is silent at most. On HTTP the gateway sends
+keepalives, whose rhythm is learned (`Rhythm`, `Silence`). On a WebSocket, where pings are answered below us, we ask
+(`Probe`).
 """
 
 import enum

@@ -21,8 +21,8 @@ class Trail:
     Numbers that are left out are no gap: events that mean nothing to a native client are numbered, and never sent.
     A gap is there when the gateway says so, or when the stream began anew (another epoch) and it did not.
 
-    A gap is told together with the first event after it. A connection that is lost in between has the gateway say it again,
-    perhaps larger, and the application shall hear of it once.
+    A gap is told together with the first event after it. If the connection is lost in between, the gateway says it
+    again, perhaps larger, and the application shall hear of it once.
 
     Attributes:
         cursor: the position after the last event that was admitted; None before the first.

@@ -1,5 +1,7 @@
 """Down when a transport does not work here, up again when it does, and never down for the network's fault."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,7 +66,7 @@ def test_vain_tries_become_rare() -> None:
         if ladder.choose(now) == "websocket":
             tries.append(now)
             ladder.failed("websocket", Blame.EARLY, now)
-    waits = [late - early for early, late in zip(tries, tries[1:], strict=False)]
+    waits = [late - early for early, late in itertools.pairwise(tries)]
     assert waits[:3] == [2 * RETRY_BETTER, 4 * RETRY_BETTER, 8 * RETRY_BETTER]
     assert waits[-1] == MAX_RETRY_BETTER
 
