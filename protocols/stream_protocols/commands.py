@@ -77,10 +77,13 @@ class Created(_Message, frozen=True, tag="stream.created", omit_defaults=True):
     gap: Gap | None = None
 
 
-class Subscribed(_Message, frozen=True, tag="stream.subscribed"):
+class Subscribed(_Message, frozen=True, tag="stream.subscribed", omit_defaults=True):
+    """`ended`: the stream has ended, and nothing of it comes after the cursor."""
+
     ref: Ref
     stream: str
     gap: Gap | None
+    ended: bool = False
 
 
 class Ok(_Message, frozen=True, tag="ok"):
@@ -103,7 +106,26 @@ class Unsubscribed(_Message, frozen=True, tag="stream.unsubscribed"):
     message: str
 
 
+class Pushed(_Message, frozen=True, tag="event"):
+    """An event of a stream, and the cursor after it; for clients, who read the event with their dialect's decoder."""
+
+    stream: str
+    id: str
+    event: msgspec.Raw
+
+
 Message: TypeAlias = Created | Subscribed | Ok | Error | Unsubscribed
+
+_incoming: Final[msgspec.json.Decoder[Message | Pushed]] = msgspec.json.Decoder(Message | Pushed)
+
+
+def decode_message(data: str | bytes) -> Message | Pushed:
+    """A gateway's message in JSON, as a client reads it.
+
+    Raises:
+        msgspec.DecodeError: it is none.
+    """
+    return _incoming.decode(data)
 
 
 class Codec(Protocol):

@@ -158,7 +158,8 @@ class Session:
             raise BadRequest(f"Stream {command.stream[:64]!r} is already on this socket.", param="stream")
         stream = self._registry.get(command.stream)
         start = resume(stream, command.after, native.NAME)
-        self._reply(commands.Subscribed(command.ref, stream.id, start.gap))
+        ended = stream.log.sealed and start.after == stream.log.head
+        self._reply(commands.Subscribed(command.ref, stream.id, start.gap, ended))
         self._follow(stream, start)
 
     def _unsubscribe(self, command: commands.Unsubscribe) -> None:
