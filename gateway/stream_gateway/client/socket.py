@@ -1,7 +1,6 @@
 """One WebSocket to a gateway, with many streams on it. Runs on Trio.
 
-What comes is handed to each stream's `Inbox`. A reader that is slow does not hold up the others: when its inbox is
-full, what comes for it is let fall, and asked for again when there is room. The gateway's log is the better buffer.
+What comes is handed to each stream's `Inbox` as it comes, so that no reader waits for another.
 """
 
 from __future__ import annotations
@@ -9,35 +8,34 @@ from __future__ import annotations
 import ssl
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 import trio
 import trio_websocket
 
-from stream_gateway.client.carrier import Batch, Lost, again
+from stream_gateway.client.carrier import Lost, again
 from stream_gateway.client.errors import ClientError, NotAGateway
 from stream_gateway.client.http import refusal, told
+from stream_gateway.client.inbox import Inbox
 from stream_gateway.client.settings import Settings
 from stream_protocols import commands
 from stream_protocols.commands import JSON_PROTOCOL, decode_message
-from stream_protocols.cursor import Gap
 from stream_protocols.dialects.native import decode_known
-from stream_protocols.events import NativeEvent
 from stream_protocols.reconnect import Blame, Probe, on_close, on_status
 from stream_protocols.reconnect.silence import Look
+
+E = TypeVar("E", bound=BaseException)
 
 STREAMS: Final = 250
 """On one socket; the gateway's default limit is a little higher. For more there is another socket."""
 
-BURST: Final = 180
+BURST: Final = 200
 RATE: Final = 90.0
 """Commands at once, and a second: below what a gateway takes by default (`sockets.commands_per_second`)."""
 
 MAX_MESSAGE: Final = 32 * 1024 * 1024
 """Bytes of one message from the gateway; an image comes in one event."""
-
-_OVERHEAD: Final = 200  # what an event costs beside its text, for the bound of an inbox
 
 
 class Address(NamedTuple):
@@ -57,72 +55,6 @@ class Reply:
         self.came = trio.Event()
         self.message: Any = None
         self.hook = hook
-
-
-class Inbox:
-    """What has come for one stream and was not read yet; a `Carrier`."""
-
-    dead = False  # a wait that is cancelled loses nothing
-    retry: float | None = None
-
-    def __init__(self, socket: Socket, limit: int) -> None:
-        self.stream: str | None = None
-        self.gap: Gap | None = None
-        self._socket = socket
-        self._limit = limit
-        self._items: deque[tuple[str, NativeEvent | None]] = deque()
-        self._size = 0
-        self._open = False
-        self._ended = False
-        self._failed: Lost | ClientError | None = None
-        self._left = False
-        self._news = trio.Event()
-
-    def begin(self, message: commands.Created | commands.Subscribed) -> None:
-        """The reply has come: what follows is this inbox's."""
-        self.stream = message.stream
-        self.gap = message.gap
-        self._open = True
-        self._ended = isinstance(message, commands.Subscribed) and message.ended
-        if self._left:
-            self._socket.forget(self)
-
-    def put(self, cursor: str, event: NativeEvent | None, size: int) -> None:
-        """An event has come. Before the reply it belongs to an earlier subscription, and is none of ours."""
-        if not self._open:
-            return
-        if self._size > self._limit:
-            self.fail(Lost("reading too slowly; what was let fall is asked for again", after=0.0))
-            return
-        self._items.append((cursor, event))
-        self._size += size + _OVERHEAD
-        self._news.set()
-
-    def fail(self, failure: Lost | ClientError) -> None:
-        """Nothing more will come; what is there can still be read."""
-        self._open = False
-        self._failed = self._failed or failure
-        self._news.set()
-
-    async def receive(self) -> Batch:
-        """Wait for more (see `Carrier`)."""
-        if self._ended:
-            return Batch(ended=True)
-        while not self._items:
-            if self._failed is not None:
-                raise again(self._failed)
-            self._news = trio.Event()
-            await self._news.wait()
-        batch = Batch(list(self._items))
-        self._items.clear()
-        self._size = 0
-        return batch
-
-    def leave(self) -> None:
-        """Unsubscribe, if that means anything yet; else as soon as it does."""
-        if not self._left:
-            self._left = True
-            self._socket.forget(self)
 
 
 class Socket:
@@ -146,6 +78,7 @@ class Socket:
         self.good = False
         self._address = address
         self._settings = settings
+        self._swallowed = False
         self._replies: dict[int, Reply] = {}
         self._number = 0
         self._outgoing: deque[bytes] = deque()
@@ -164,7 +97,7 @@ class Socket:
         Raises:
             Lost, ClientError: see `Carrier`.
         """
-        inbox = Inbox(self, self._settings.inbox_bytes)
+        inbox = Inbox(self.forget, self._settings.inbox_bytes)
 
         def adopt(message: Any) -> None:
             self.coming -= 1
@@ -181,7 +114,7 @@ class Socket:
         Raises:
             Lost, ClientError: see `Carrier`.
         """
-        inbox = Inbox(self, self._settings.inbox_bytes)
+        inbox = Inbox(self.forget, self._settings.inbox_bytes)
         inbox.stream = stream
         self.inboxes[stream] = inbox
 
@@ -236,51 +169,54 @@ class Socket:
         try:
             async with trio.open_nursery() as nursery:
                 connection = await self._open(nursery)
-                if connection is not None:
+                if connection.subprotocol == JSON_PROTOCOL:
                     self.opened.set()
                     nursery.start_soon(self._write, connection)
                     nursery.start_soon(self._watch, nursery.cancel_scope)
                     await self._read(connection)
+                else:
+                    self.why = Lost("the server's WebSockets speak another protocol", Blame.TRANSPORT)
                 nursery.cancel_scope.cancel()
+        # The library raises some of these in its reader, and not where the handshake is awaited.
+        except* trio_websocket.ConnectionRejected as group:
+            self.why = _rejected(group)
+        except* (trio_websocket.HandshakeError, trio_websocket.ConnectionClosed, trio.BrokenResourceError) as group:
+            # A handshake that is swallowed is some proxy's doing.
+            blame = Blame.TRANSPORT if self._swallowed else Blame.EARLY
+            self.why = Lost(f"no WebSocket: {told(_first(group))}", blame)
+        except* OSError as group:
+            self.why = Lost(f"cannot connect: {told(_first(group))}", Blame.NETWORK)
         finally:
             self._end()
 
-    async def _open(self, nursery: trio.Nursery) -> trio_websocket.WebSocketConnection | None:
-        address, limit = self._address, self._settings.connect_timeout
-        connected = False
-        try:
-            with trio.fail_after(limit):
-                stream: trio.abc.Stream = await trio.open_tcp_stream(address.host, address.port)
-                connected = True
-                nursery.start_soon(_closing, stream)
-                if address.context is not None:
-                    address.context.set_alpn_protocols(["http/1.1"])  # httpx, with which we share it, sets its own
-                    stream = trio.SSLStream(
-                        stream, address.context, server_hostname=address.host, https_compatible=True
-                    )
-                connection = await trio_websocket.wrap_client_stream(
-                    nursery,
-                    stream,  # type: ignore[arg-type]  # any Trio stream will do
-                    address.host if address.port in (80, 443) else f"{address.host}:{address.port}",
-                    address.path,
-                    subprotocols=[JSON_PROTOCOL],
-                    extra_headers=address.headers,
-                    max_message_size=MAX_MESSAGE,
-                )
-        except trio.TooSlowError:
-            blame = Blame.TRANSPORT if connected else Blame.NETWORK
-            self.why = Lost(f"no WebSocket within {limit:.0f} s", blame)
-        except trio_websocket.ConnectionRejected as error:
-            self.why = _rejected(error)
-        except (trio_websocket.HandshakeError, trio_websocket.ConnectionClosed, trio.BrokenResourceError) as error:
-            self.why = Lost(f"no WebSocket: {told(error)}", Blame.EARLY)
-        except (OSError, ssl.SSLError) as error:
-            self.why = Lost(f"cannot connect: {told(error)}", Blame.NETWORK)
-        else:
-            if connection.subprotocol == JSON_PROTOCOL:
-                return connection
-            self.why = Lost("the server's WebSockets speak another protocol", Blame.TRANSPORT)
-        return None
+    async def _open(self, nursery: trio.Nursery) -> trio_websocket.WebSocketConnection:
+        """Connect and shake hands.
+
+        Raises:
+            OSError: nobody is there.
+            ConnectionRejected, HandshakeError, ConnectionClosed, BrokenResourceError: somebody is, without a WebSocket.
+        """
+        address, limit, connected = self._address, self._settings.connect_timeout, False
+        with trio.move_on_after(limit):
+            stream: trio.abc.Stream = await trio.open_tcp_stream(address.host, address.port)
+            nursery.start_soon(_closing, stream)
+            if address.context is not None:
+                address.context.set_alpn_protocols(["http/1.1"])  # httpx, with which we share it, sets its own
+                stream = trio.SSLStream(stream, address.context, server_hostname=address.host, https_compatible=True)
+            connected = True
+            return await trio_websocket.wrap_client_stream(
+                nursery,
+                stream,  # type: ignore[arg-type]  # any Trio stream will do
+                address.host if address.port in (80, 443) else f"{address.host}:{address.port}",
+                address.path,
+                subprotocols=[JSON_PROTOCOL],
+                extra_headers=address.headers,
+                max_message_size=MAX_MESSAGE,
+            )
+        if connected:
+            self._swallowed = True
+            raise trio_websocket.HandshakeError(f"no answer within {limit:.0f} s")
+        raise OSError(f"no answer within {limit:.0f} s")
 
     async def _read(self, connection: trio_websocket.WebSocketConnection) -> None:
         try:
@@ -379,13 +315,20 @@ async def _closing(stream: trio.abc.Stream) -> None:
         await trio.aclose_forcefully(stream)
 
 
-def _rejected(error: trio_websocket.ConnectionRejected) -> Lost:
+def _rejected(group: BaseExceptionGroup[trio_websocket.ConnectionRejected]) -> Lost:
     """A refused handshake. Only a gateway's own refusal, which says when to come back, is not the transport's fault.
 
     Not final: what a proxy refuses here may go by HTTP; and if it is the gateway, HTTP will hear it again, and better.
     """
+    error = _first(group)
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in error.headers}
     verdict = on_status(error.status_code, retry_after=headers.get("retry-after"), date=headers.get("date"))
     own = verdict.come_back and verdict.after is not None
     blame = Blame.NETWORK if own else Blame.TRANSPORT
     return Lost(f"WebSocket refused with {error.status_code}", blame, after=verdict.after)
+
+
+def _first(group: BaseExceptionGroup[E]) -> E:
+    """One of the errors of a group."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
