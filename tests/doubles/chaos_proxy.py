@@ -7,6 +7,7 @@ its connection.
 from __future__ import annotations
 
 import collections
+import contextlib
 import enum
 import math
 import random
@@ -74,6 +75,7 @@ class ChaosProxy:
 
     Attributes:
         refusing, no_upgrades: whether new connections, or WebSocket handshakes, are refused: set by tests, too.
+        deaf: whether what the gateway says is swallowed.
         faults: how many connections met which fault.
         accepted: connections so far.
     """
@@ -83,6 +85,7 @@ class ChaosProxy:
         self.port = 0
         self.refusing = False
         self.no_upgrades = False
+        self.deaf = False
         self.accepted = 0
         self.faults: collections.Counter[Fault] = collections.Counter()
         self._chance = random.Random(seed)
@@ -175,6 +178,8 @@ class ChaosProxy:
                     await source.send_all(_REFUSAL)
                     break
                 first = False
+                if self.deaf and source is passage.server:
+                    continue
                 size = _SLOW_BYTES if passage.fault is Fault.SLOW else _READ
                 for piece in pieces(data, size):
                     await passage.hindrance(len(piece))
@@ -188,12 +193,13 @@ class ChaosProxy:
 
 
 async def _reset_both(passage: _Passage) -> None:
-    await reset(passage.client)
-    await reset(passage.server)
+    for stream in (passage.client, passage.server):
+        with contextlib.suppress(OSError):  # it has been closed meanwhile
+            await reset(stream)
 
 
 async def _end(stream: trio.SocketStream) -> None:
     try:
         await stream.send_eof()
     except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-        await reset(stream)
+        return

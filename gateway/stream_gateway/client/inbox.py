@@ -1,7 +1,7 @@
 """An inbox: what a socket has brought for one of its streams.
 
-When it is full, because its reader is slow, what comes is let fall, and asked for again when there is room. To stop reading
-the socket would hold up the other streams, and the gateway's log is the better buffer.
+When it is full, because its reader is slow, what comes is let fall, and asked for again when there is room. To stop
+reading the socket would hold up the other streams, and the gateway's log is the better buffer.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ import trio
 
 from stream_gateway.client.carrier import Lost, again
 from stream_gateway.client.errors import Refused
+from stream_gateway.client.inbox import Inbox
 from stream_gateway.client.settings import WEBSOCKET, Settings
-from stream_gateway.client.socket import Address, Inbox, Socket
+from stream_gateway.client.socket import Address, Socket
 from stream_gateway.client.sse import Spawn
 from stream_protocols.reconnect import Ladder
 

@@ -90,7 +90,7 @@ class SseCarrier:
     async def _close(self) -> None:
         # A read that is cancelled ends every generator between us and the socket, in order. Closing the outermost one
         # would leave the others to the garbage collector, which cannot wait.
-        with anyio.CancelScope() as scope:
+        with anyio.CancelScope(shield=True) as scope:
             scope.cancel()
             await _drain(self._body)
         await self._link.aclose()

@@ -96,12 +96,9 @@ class EventStream:
         finally:
             self._reading = False
         if not self._ready:
-            self._end()
             raise StopAsyncIteration
         cursor, event = self._ready.popleft()
         self._cursor = cursor or self._cursor
-        if self._over and not self._ready:
-            self._end()
         return event
 
     async def texts(self, choice: int = 0) -> AsyncIterator[str]:
@@ -218,7 +215,8 @@ class EventStream:
             if event is not None:
                 self._ready.append((cursor, event))
                 self._over = self._over or isinstance(event, TERMINAL)
-        self._over = self._over or batch.ended
+        if self._over or batch.ended:
+            self._end()
         if self._patience is not None:
             self._patience.progress(anyio.current_time())
         if fresh and self.transport is not None:
