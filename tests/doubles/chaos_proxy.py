@@ -24,6 +24,7 @@ _FORGOTTEN = 10.0
 """Seconds after which whoever has swallowed a connection's bytes resets it, as soon as it sees more of them."""
 
 _UPGRADE = re.compile(rb"\r\nupgrade:[ \t]*websocket", re.IGNORECASE)
+_EVENTS = b"text/event-stream"
 _REFUSAL = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\nConnection: close\r\n\r\nForbidden"
 
 
@@ -53,6 +54,7 @@ class _Passage:
         self.fault: Fault | None = None
         self.until = 0.0
         self.delay = 0.0
+        self.streamed = False
 
     async def hindrance(self, size: int) -> None:
         """Wait for as long as what goes wrong right now holds up so many bytes."""
@@ -76,6 +78,7 @@ class ChaosProxy:
     Attributes:
         refusing, no_upgrades: whether new connections, or WebSocket handshakes, are refused: set by tests, too.
         deaf: whether what the gateway says is swallowed.
+        collects: whether event streams are kept back until they are whole, as proxies do that know no streaming.
         faults: how many connections met which fault.
         accepted: connections so far.
     """
@@ -86,6 +89,7 @@ class ChaosProxy:
         self.refusing = False
         self.no_upgrades = False
         self.deaf = False
+        self.collects = False
         self.accepted = 0
         self.faults: collections.Counter[Fault] = collections.Counter()
         self._chance = random.Random(seed)
@@ -178,8 +182,10 @@ class ChaosProxy:
                     await source.send_all(_REFUSAL)
                     break
                 first = False
-                if self.deaf and source is passage.server:
-                    continue
+                if source is passage.server:
+                    passage.streamed = passage.streamed or _EVENTS in data
+                    if self.deaf or (self.collects and passage.streamed):
+                        continue
                 size = _SLOW_BYTES if passage.fault is Fault.SLOW else _READ
                 for piece in pieces(data, size):
                     await passage.hindrance(len(piece))

@@ -123,8 +123,11 @@ class Http:
 
 
 def told(error: BaseException) -> str:
-    """An error's own words, or at least its name."""
-    return str(error) or type(error).__name__
+    """An error's own words, or those of what caused it, or at least its name."""
+    cause: BaseException | None = error
+    while cause is not None and not str(cause):
+        cause = cause.__cause__ or cause.__context__
+    return str(cause) if cause is not None else type(error).__name__
 
 
 async def refuse(response: httpx.Response, cursor: str | None = None) -> ClientError | Lost:

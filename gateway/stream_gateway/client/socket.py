@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgspec
 import trio
 import trio_websocket
+from wsproto import ConnectionType, WSConnection
 
 from stream_gateway.client.carrier import Lost, again
 from stream_gateway.client.errors import ClientError, NotAGateway
@@ -204,15 +205,7 @@ class Socket:
                 address.context.set_alpn_protocols(["http/1.1"])  # httpx, with which we share it, sets its own
                 stream = trio.SSLStream(stream, address.context, server_hostname=address.host, https_compatible=True)
             connected = True
-            return await trio_websocket.wrap_client_stream(
-                nursery,
-                stream,  # type: ignore[arg-type]  # any Trio stream will do
-                address.host if address.port in (80, 443) else f"{address.host}:{address.port}",
-                address.path,
-                subprotocols=[JSON_PROTOCOL],
-                extra_headers=address.headers,
-                max_message_size=MAX_MESSAGE,
-            )
+            return await _shake_hands(nursery, stream, address)
         if connected:
             self._swallowed = True
             raise trio_websocket.HandshakeError(f"no answer within {limit:.0f} s")
@@ -305,6 +298,31 @@ class Socket:
         for reply in self._replies.values():
             reply.came.set()
         self._replies.clear()
+
+
+async def _shake_hands(
+    nursery: trio.Nursery, stream: trio.abc.Stream, address: Address
+) -> trio_websocket.WebSocketConnection:
+    """The library's `wrap_client_stream`, which would wait for ever when the connection ends within the handshake."""
+    connection = trio_websocket.WebSocketConnection(
+        stream,
+        WSConnection(ConnectionType.CLIENT),
+        host=address.host if address.port in (80, 443) else f"{address.host}:{address.port}",
+        path=address.path,
+        client_subprotocols=[JSON_PROTOCOL],
+        client_extra_headers=address.headers,
+        max_message_size=MAX_MESSAGE,
+    )
+
+    async def read() -> None:
+        await connection._reader_task()
+        handshake.cancel()
+
+    with trio.CancelScope() as handshake:
+        nursery.start_soon(read)
+        await connection._open_handshake.wait()
+        return connection
+    raise trio_websocket.HandshakeError("the connection ended in the handshake")
 
 
 async def _closing(stream: trio.abc.Stream) -> None:
