@@ -69,7 +69,7 @@ class Client:
         self._connections: Connections | None = None
         self._streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
         self._forsaking = 0
-        self._quiet = anyio.Event()
+        self._quiet: anyio.Event | None = None
 
     async def __aenter__(self) -> Self:
         connections = Connections(
@@ -152,7 +152,8 @@ class Client:
                 return  # its lease ends it
             finally:
                 self._forsaking -= 1
-                self._quiet.set()
+                if self._quiet is not None:
+                    self._quiet.set()
 
         self._forsaking += 1
         self._opened.spawn(cancel)
