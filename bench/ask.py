@@ -15,15 +15,16 @@ def ask(
     within: float = 10.0,
     *,
     tls: bool = False,
+    host: str = "127.0.0.1",
 ) -> bytes:
     """Returns the reply's body. Over TLS it trusts whoever answers.
 
     Raises:
         OSError: Nobody answered, not in time, not in HTTP, or with a status of 300 or more.
     """
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=within)
+    connection = http.client.HTTPConnection(host, port, timeout=within)
     if tls:
-        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=within, context=trusting())
+        connection = http.client.HTTPSConnection(host, port, timeout=within, context=trusting())
     data = None if body is None else json.dumps(body).encode()
     try:
         connection.request(method, path, data, {"content-type": "application/json", **(headers or {})})

@@ -32,7 +32,7 @@ class Client:
 
     __slots__ = ("_connected", "_loop", "_on_body", "_on_end", "_outbox", "_socket", "fd", "response")
 
-    def __init__(self, loop: Loop, port: int, receive_buffer: int = 0) -> None:
+    def __init__(self, loop: Loop, port: int, receive_buffer: int = 0, host: str = "127.0.0.1") -> None:
         self._loop = loop
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -44,7 +44,7 @@ class Client:
         self._on_body: OnBody | None = None
         self._on_end: OnEnd | None = None
         self.response = Response()
-        self._socket.connect_ex(("127.0.0.1", port))
+        self._socket.connect_ex((host, port))
         loop.watch(self.fd, OUT, self._on_event)
 
     @property

@@ -22,6 +22,7 @@ from bench.loads.fan_out import fan_out
 from bench.loads.first import first
 from bench.loads.idle import idle, idle_sockets
 from bench.loads.leave import leave
+from bench.loads.network import network
 from bench.loads.plain import plain
 from bench.loads.run import Place, Run
 from bench.loads.slow import slow
@@ -43,6 +44,7 @@ LOADS: dict[str, Callable[..., None]] = {
         idle,
         idle_sockets,
         leave,
+        network,
         plain,
         slow,
         steady,

@@ -92,6 +92,8 @@ class Runner:
         """Why a step is not carried out; empty if it is to be."""
         if not _possible(step):
             return "n/a"
+        if obstacle := step.case.obstacle():
+            return f"skipped: {obstacle}"
         return ONCE if (step.case.name, step.variant, step.target.name) in self._saturated else ""
 
     def _tried(self, standing: "Standing", step: Step, full: bool) -> Result | str:

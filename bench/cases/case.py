@@ -1,7 +1,7 @@
 """What a case is: one question, the load that answers it, and the figures that are the answer."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 
@@ -47,6 +47,8 @@ class Case:
     """Wants a target that has just been started."""
     latency: str = ""
     """What the latency histogram of this case is of; drawn as a distribution. Empty: not drawn."""
+    obstacle: Callable[[], str] = lambda: ""
+    """Why this machine cannot do it, as a sentence; empty if it can."""
     deadline: float = 60.0
     """Seconds after which the load has failed."""
 

@@ -47,7 +47,7 @@ _FLOOR_STREAMS = FanOut(
 
 _GATEWAY_CONFIG = """\
 [server]
-host = "127.0.0.1"
+host = "{host}"
 port = {port}
 
 [log]
@@ -79,9 +79,9 @@ def _gateway_command() -> Path:
     return Path(sys.executable).parent / "stream-gateway"
 
 
-def _start_gateway(site: Site) -> Start:
+def start_gateway(site: Site) -> Start:
     config = site.folder / "gateway.toml"
-    config.write_text(_GATEWAY_CONFIG.format(port=site.port, upstream=site.upstream))
+    config.write_text(_GATEWAY_CONFIG.format(host=site.host, port=site.port, upstream=site.upstream))
     return Start([str(_gateway_command()), "serve", "--config", str(config)])
 
 
@@ -99,7 +99,7 @@ def _start_gateway_with_tls(site: Site) -> Start:
         str(certificate)
     )
     config = site.folder / "gateway-tls.toml"
-    text = _GATEWAY_CONFIG.format(port=site.port, upstream=site.upstream)
+    text = _GATEWAY_CONFIG.format(host=site.host, port=site.port, upstream=site.upstream)
     config.write_text(text.replace("[server]\n", f'[server]\ntls_certificate = "{certificate}"\n'))
     return Start([str(_gateway_command()), "serve", "--config", str(config)])
 
@@ -141,8 +141,8 @@ TARGETS = [
         about="Stream Gateway: HTTP/1.1, HTTP/2, SSE and WebSocket",
         kind="gateway",
         install=_gateway_version,
-        start=_start_gateway,
-        can=frozenset({"chat", "resume", "multiplex", "compression"}),
+        start=start_gateway,
+        can=frozenset({"chat", "resume", "multiplex", "compression", "chunking"}),
         fan_out=_STREAMS,
     ),
     Target(

@@ -23,6 +23,8 @@ class Site:
     """The port of the upstream; its base URL is http://127.0.0.1:PORT/v1."""
     folder: Path
     """For its configuration files."""
+    host: str = "127.0.0.1"
+    """The address on which it listens."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,9 @@ from stream_gateway.gateway import Gateway
 from stream_gateway.observe.logging import configure_logging
 from stream_gateway.server.certificates import Certificates
 from stream_gateway.server.compression import load_codecs
+from stream_gateway.streams.chunkers import load_chunkers
 from stream_gateway.upstream.keys import read_key
+from stream_gateway.upstream.transport import dialer_for
 
 GC_THRESHOLDS: Final = (50_000, 20, 100)
 
@@ -61,9 +63,11 @@ def check(config: Annotated[Path, typer.Argument(help="The TOML file to check.")
         settings = load_config(config)
         for name, provider in settings.providers.items():
             read_key(name, provider)
+            dialer_for(name, provider)
         if settings.server.tls_certificate is not None:
             Certificates(settings.server.tls_certificate, settings.server.tls_key)
         load_codecs(settings.compression)
+        load_chunkers(settings)
     except ConfigError as error:
         _fail(str(error))
     typer.echo(f"{config}: good; {len(settings.providers)} providers, {len(settings.routes)} routes.")

@@ -22,6 +22,9 @@ Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Bytes = Annotated[int, msgspec.Meta(gt=0)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
+MAX_TOTAL: Final = 3600.0
+"""Seconds of an answer whose route says nothing: one that trickles for ever has to end some time."""
+
 LOCAL_ORIGINS: Final = ("http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*")
 
 
@@ -72,13 +75,17 @@ class LimitSettings(_Section, frozen=True):
 
 
 class StreamSettings(_Section, frozen=True):
-    """Logs: how much a running one holds, how long an ended one stays, what all together may take."""
+    """Logs: how much a running one holds, how long an ended one stays, what all together may take.
+
+    `chunking`: of clients that ask for none, on routes that say nothing.
+    """
 
     retain_bytes: Bytes = 4_194_304
     retain_for: Seconds = 600.0
     stall_timeout: Seconds = 10.0
     budget_bytes: Bytes = 536_870_912
     lease: Annotated[float, msgspec.Meta(ge=0)] = 30.0
+    chunking: str = "adaptive"
 
 
 class SocketSettings(_Section, frozen=True):
@@ -126,30 +133,118 @@ class LogSettings(_Section, frozen=True):
 class ProviderSettings(_Section, frozen=True):
     """An upstream endpoint. Its key comes from an environment variable or a file, never from here.
 
-    `silence_timeout`: the longest pause in an answer, its beginning included.
+    `silence_timeout`: the longest pause in an answer, its beginning included. `proxy`: a URL, or `none`; without it
+    the environment's counts.
     """
 
-    dialect: Literal["openai_chat", "openai_responses", "anthropic"]
+    dialect: Literal["openai_chat", "openai_responses", "anthropic", "gemini"]
     base_url: str
     api_key_env: str | None = None
     api_key_file: str | None = None
     connect_timeout: Seconds = 10.0
     silence_timeout: Seconds = 120.0
+    write_timeout: Seconds = 30.0
+    idle_timeout: Seconds = 60.0
+    max_lifetime: Seconds = 3600.0
     max_connections: Annotated[int, msgspec.Meta(gt=0)] = 1000
+    prewarm: Annotated[int, msgspec.Meta(ge=0)] = 0
+    http2: Literal["auto", "off", "prior-knowledge"] = "auto"
+    ca_file: str | None = None
+    proxy: str | None = None
     max_reply_bytes: Bytes = 33_554_432
 
 
+Capability = Literal["tools", "images", "reasoning", "continue"]
+
+
 class TargetSettings(_Section, frozen=True):
-    """Where a route leads: a provider, and its own name for the model (`*`: the name as the client wrote it)."""
+    """Where a route leads: a provider, and its own name for the model (`*`: the name as the client wrote it).
+
+    `capabilities`: what it can do; None for anything but `continue`, which has to be declared. `concurrency`: how
+    many attempts it serves at once, `queue`: how many wait for that. `cost` is a price in any unit: of targets
+    that are equally good, the cheaper is taken.
+    """
 
     provider: str
     model: str
+    weight: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+    priority: Annotated[int, msgspec.Meta(ge=0)] = 0
+    cost: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    capabilities: tuple[Capability, ...] | None = None
+    concurrency: Annotated[int, msgspec.Meta(gt=0)] | None = None
+    queue: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+    @property
+    def name(self) -> str:
+        """How statistics and errors call it."""
+        return f"{self.provider}/{self.model}"
+
+
+class TimeoutSettings(_Section, frozen=True):
+    """`first_token`: of each attempt. `between_tokens`: silence after that. None: the provider's `silence_timeout`.
+
+    `total`: the whole answer, waiting, retries and all; None: an hour.
+    """
+
+    first_token: Seconds | None = None
+    between_tokens: Seconds | None = None
+    total: Seconds | None = None
+
+
+class RetrySettings(_Section, frozen=True):
+    """`attempts`: at most, the first one included. `budget`: retries as a share of requests.
+
+    `backoff` and `max_backoff` bound the random pause before the same target is asked again; `max_wait` bounds what a
+    `Retry-After` may make of it: who asks for more is not asked again.
+    """
+
+    attempts: Annotated[int, msgspec.Meta(ge=1, le=10)] = 3
+    budget: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.2
+    backoff: Seconds = 0.2
+    max_backoff: Seconds = 2.0
+    max_wait: Seconds = 5.0
+
+
+class HedgeSettings(_Section, frozen=True):
+    """A second target is asked when the first token takes longer than `quantile` of them do; `budget`: at most for
+    this share of requests."""
+
+    quantile: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.95
+    budget: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.05
+
+
+class BreakerSettings(_Section, frozen=True):
+    """After `failures` failures a target is left alone for `open_for` seconds, and longer each time a trial fails."""
+
+    failures: Annotated[int, msgspec.Meta(ge=1)] = 5
+    open_for: Seconds = 5.0
 
 
 class RouteSettings(_Section, frozen=True):
-    """A public model name's targets; today the first one serves."""
+    """A public model name: its targets, and how one of them is chosen for each attempt.
+
+    `sticky`: a conversation stays at its target. `queue_timeout`: the longest wait for a place at a target.
+    `after_first_token`: what becomes of an answer that breaks off when a client has seen its beginning. `chunking`: of
+    clients that ask for none.
+    """
 
     targets: Annotated[tuple[TargetSettings, ...], msgspec.Meta(min_length=1)]
+    strategy: Literal["weighted", "least-in-flight", "latency"] = "weighted"
+    sticky: bool = False
+    queue_timeout: Seconds = 5.0
+    after_first_token: Literal["fail", "continue"] = "fail"
+    timeouts: TimeoutSettings = TimeoutSettings()
+    retries: RetrySettings = RetrySettings()
+    hedge: HedgeSettings | None = None
+    breaker: BreakerSettings = BreakerSettings()
+    chunking: str | None = None
+
+
+class ChunkerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """A chunking strategy of somebody's own: a class, as `package.module:Class`, and what it is made with."""
+
+    class_: str = msgspec.field(name="class")
+    options: dict[str, Any] = {}
 
 
 class Config(_Section, frozen=True):
@@ -162,8 +257,10 @@ class Config(_Section, frozen=True):
     compression: CompressionSettings = CompressionSettings()
     cors: CorsSettings = CorsSettings()
     log: LogSettings = LogSettings()
+    timeouts: TimeoutSettings = TimeoutSettings()
     providers: dict[str, ProviderSettings] = {}
     routes: dict[str, RouteSettings] = {}
+    chunking: dict[str, ChunkerSettings] = {}
 
 
 def load_config(path: Path | None, environ: Mapping[str, str] | None = None) -> Config:
@@ -198,6 +295,7 @@ def config_from_toml(text: str, *, where: str = "config", environ: Mapping[str, 
     tables = {
         "providers": _table(data.pop("providers", {}), ProviderSettings, "providers", where),
         "routes": _table(data.pop("routes", {}), RouteSettings, "routes", where),
+        "chunking": _chunkers(_table(data.pop("chunking", {}), dict[str, Any], "chunking", where), where),
     }
     config: Config = msgspec.structs.replace(_convert(data, Config, "", where), **tables)
     _check(config, where)
@@ -227,6 +325,17 @@ def _table(data: Any, kind: type[Any], key: str, where: str) -> dict[str, Any]:
     return {name: _convert(entry, kind, f'{key}."{name}"', where) for name, entry in data.items()}
 
 
+def _chunkers(entries: dict[str, dict[str, Any]], where: str) -> dict[str, ChunkerSettings]:
+    """Whatever else stands beside `class` is for the class to know."""
+    found = {}
+    for name, entry in entries.items():
+        options = {key: value for key, value in entry.items() if key != "class"}
+        plain = {"class": entry["class"]} if "class" in entry else {}
+        key = f'chunking."{name}"'
+        found[name] = _convert({**plain, "options": options}, ChunkerSettings, key, where)
+    return found
+
+
 def _convert(data: Any, kind: type[Any], key: str, where: str) -> Any:
     try:
         return msgspec.convert(data, kind)
@@ -251,18 +360,21 @@ def _explain(text: str, kind: type[Any], key: str, where: str) -> str:
 
 def _keys(kind: type[Any], path: str) -> list[str]:
     """The keys that may stand at a path below a section."""
-    for part in re.findall(r"\.(\w+)", path):
-        kind = get_type_hints(kind)[part]
-    if "[...]" in path or not hasattr(kind, "__struct_fields__"):
-        kind = TargetSettings
-    return list(kind.__struct_fields__)
+    return list(_at(kind, path).__struct_fields__)
 
 
 def _choices(kind: type[Any], path: str) -> str:
     """The values that may stand at a path below a section, where only some may."""
-    for part in re.findall(r"\.(\w+)", path):
-        kind = get_type_hints(kind)[part]
-    return " or ".join(f"`{choice}`" for choice in get_args(kind))
+    return " or ".join(f"`{choice}`" for choice in get_args(_at(kind, path)))
+
+
+def _at(kind: Any, path: str) -> Any:
+    """The type at a path as msgspec writes it: `.key` for a field, `[0]` or `[...]` for an item of a list."""
+    for field in re.findall(r"\.(\w+)|\[[^]]*\]", path):
+        kind = get_type_hints(kind)[field] if field else get_args(kind)[0]
+        if type(None) in get_args(kind):
+            kind = get_args(kind)[0]
+    return kind
 
 
 def _is_base_url(text: str) -> bool:
@@ -290,13 +402,42 @@ def _check(config: Config, where: str) -> None:
         if provider.api_key_env and provider.api_key_file:
             raise ConfigError(f'{where}: key `providers."{name}"`: give api_key_env or api_key_file, not both.')
     for name, route in config.routes.items():
-        for index, target in enumerate(route.targets):
-            if target.provider != "demo" and target.provider not in config.providers:
-                known = ", ".join(sorted({*config.providers, "demo"}))
-                raise ConfigError(
-                    f'{where}: key `routes."{name}".targets[{index}].provider`: there is no provider '
-                    f"`{target.provider}`; known: {known}."
-                )
+        _check_route(config, name, route, where)
+
+
+def _check_route(config: Config, name: str, route: RouteSettings, where: str) -> None:
+    """What would make a route do something else than whoever wrote it expects."""
+    key = f'{where}: key `routes."{name}"'
+    known = sorted({*config.providers, "demo"})
+    names = [target.name for target in route.targets]
+    for index, target in enumerate(route.targets):
+        here = f"{key}.targets[{index}]"
+        if target.provider not in known:
+            close = difflib.get_close_matches(target.provider, known, 1)
+            hint = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known)}."
+            raise ConfigError(f"{here}.provider`: there is no provider `{target.provider}`; {hint}")
+        if target.name in names[:index]:
+            raise ConfigError(f"{here}`: `{target.name}` is there already; give it more `weight` instead.")
+        if target.queue and target.concurrency is None:
+            raise ConfigError(f"{here}.queue`: nobody waits at a target without a limit; give it `concurrency`.")
+    if not any(target.weight for target in route.targets):
+        raise ConfigError(f"{key}.targets`: all weights are 0, so none is ever chosen; give one a `weight` above 0.")
+    if route.hedge is not None and len(route.targets) == 1:
+        raise ConfigError(f"{key}.hedge`: a hedge asks a second target; add one to `targets`.")
+    if route.after_first_token == "continue" and not any("continue" in (t.capabilities or ()) for t in route.targets):
+        raise ConfigError(
+            f"{key}.after_first_token`: no target declares that it can continue an answer; "
+            'add "continue" to the `capabilities` of one that goes on from a trailing assistant message.'
+        )
+    timeouts = route_timeouts(config, route)
+    if timeouts.first_token is not None and timeouts.first_token >= (timeouts.total or MAX_TOTAL):
+        raise ConfigError(f"{key}.timeouts.first_token`: must be less than `total`, or there is no time for an answer.")
+
+
+def route_timeouts(config: Config, route: RouteSettings) -> TimeoutSettings:
+    """A route's timeouts: its own, where it has some, else those of the section `timeouts`."""
+    own = {name: value for name, value in msgspec.structs.asdict(route.timeouts).items() if value is not None}
+    return msgspec.structs.replace(config.timeouts, **{"total": config.timeouts.total or MAX_TOTAL, **own})
 
 
 def _check_server(server: ServerSettings, where: str) -> None:

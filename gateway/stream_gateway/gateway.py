@@ -11,23 +11,29 @@ from stream_gateway.guard.proxies import TrustedProxies
 from stream_gateway.server.certificates import Certificates
 from stream_gateway.server.compression import Compression, load_codecs
 from stream_gateway.server.exchange import Exchange
+from stream_gateway.server.gemini import GeminiRoutes
 from stream_gateway.server.generations import GenerationRoutes
 from stream_gateway.server.http1 import Handler
 from stream_gateway.server.keepalive import Keepalive
 from stream_gateway.server.listener import Listener, bind
 from stream_gateway.server.models import ModelRoutes
+from stream_gateway.server.passing import PassingRoutes
 from stream_gateway.server.responses import ResponseRoutes
 from stream_gateway.server.routes import Routes
 from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.streams import StreamRoutes
 from stream_gateway.server.tokens import TokenRoutes
+from stream_gateway.streams.chunkers import load_chunkers
+from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.turn import Turn
 from stream_gateway.upstream import demo
 from stream_gateway.upstream.demo import DemoProvider
 from stream_gateway.upstream.provider import Provider
 from stream_gateway.upstream.pump import open_pump
-from stream_gateway.upstream.routing import Router
+from stream_gateway.upstream.routing.router import Router
+from stream_gateway.upstream.routing.target import TargetStatistics
+from stream_gateway.upstream.transport import PoolStatistics
 from stream_gateway.upstream.vendor import VendorProvider
 from stream_protocols.dialects.registry import DIALECTS
 
@@ -44,8 +50,11 @@ class Statistics(msgspec.Struct, frozen=True):
     sockets: int
     upstream_busy: int
     upstream_idle: int
+    upstream_streams: int
+    upstream_waiting: int
     log_bytes: int
     compression_bytes: int
+    targets: tuple[TargetStatistics, ...]
 
 
 def _behind(proxies: TrustedProxies, handle: Handler) -> Handler:
@@ -62,7 +71,8 @@ class Gateway:
     """A gateway as `config` says. It binds its address at once, and serves in `run`.
 
     Raises:
-        ConfigError: a provider's key cannot be read, or the certificate or a content coding cannot be used.
+        ConfigError: a provider's key cannot be read, or the certificate, a content coding or a chunker
+            cannot be used.
         OSError: the address cannot be bound.
     """
 
@@ -76,20 +86,23 @@ class Gateway:
             name: VendorProvider(name, settings, self._pump) for name, settings in config.providers.items()
         }
         self._engine = MemoryEngine(config.streams.budget_bytes)
-        self._registry = Registry(config.streams, self._engine, self._turn)
+        self._registry = Registry(config.streams, self._engine, self._turn, load_chunkers(config))
         self._keepalive = Keepalive(config.server.keepalive)
         providers: dict[str, Provider] = {demo.NAME: DemoProvider(), **self._vendors}
-        router = Router(config.routes, providers)
-        self._sockets = SocketService(config.sockets, self._registry, router)
+        self._router = Router(config, providers)
+        generations = Generations(self._registry, self._router)
+        self._sockets = SocketService(config.sockets, self._registry, generations)
         routes = Routes(
             {
-                name: GenerationRoutes(dialect, self._registry, router, self._keepalive)
+                name: GenerationRoutes(dialect, self._registry, generations, self._keepalive)
                 for name, dialect in DIALECTS.items()
             },
-            ResponseRoutes(DIALECTS["openai_responses"], self._registry, router, self._keepalive),
-            TokenRoutes(router),
-            ModelRoutes(router),
-            StreamRoutes(self._registry, router, self._keepalive),
+            ResponseRoutes(DIALECTS["openai_responses"], self._registry, generations, self._keepalive),
+            TokenRoutes(self._router),
+            GeminiRoutes(self._registry, generations, self._router, self._keepalive),
+            PassingRoutes(self._router),
+            ModelRoutes(generations),
+            StreamRoutes(self._registry, generations, self._keepalive),
             self._sockets,
             OriginPolicy(config.cors.origins),
         )
@@ -114,6 +127,8 @@ class Gateway:
             nursery.start_soon(self._pump.run)
             nursery.start_soon(self._keepalive.run)
             nursery.start_soon(self._sockets.run)
+            for provider in self._vendors.values():
+                nursery.start_soon(provider.transport.run)
             await nursery.start(self._registry.run)
             nursery.start_soon(self._listener.run)
             _log.info("listening", host=self.host, port=self.port)
@@ -145,15 +160,18 @@ class Gateway:
 
     def statistics(self) -> Statistics:
         """What it holds right now."""
-        transports = [provider.transport for provider in self._vendors.values()]
+        upstream = sum((provider.transport.statistics() for provider in self._vendors.values()), PoolStatistics())
         return Statistics(
             connections=self._listener.connections,
             streams=self._registry.known,
             running=self._registry.running,
             subscriptions=self._registry.subscriptions,
             sockets=len(self._sockets.sockets),
-            upstream_busy=sum(transport.busy for transport in transports),
-            upstream_idle=sum(transport.idle for transport in transports),
+            upstream_busy=upstream.busy,
+            upstream_idle=upstream.idle,
+            upstream_streams=upstream.streams,
+            upstream_waiting=upstream.waiting,
             log_bytes=self._engine.used,
             compression_bytes=self._compression.budget.used,
+            targets=self._router.statistics(trio.current_time()),
         )

@@ -34,6 +34,7 @@ class Create(_Command, frozen=True, tag="stream.create"):
     request: dict[str, Any]
     lease: Lease | None = None
     key: str | None = None
+    chunking: str | None = None
 
 
 class Subscribe(_Command, frozen=True, tag="stream.subscribe"):
@@ -41,6 +42,7 @@ class Subscribe(_Command, frozen=True, tag="stream.subscribe"):
 
     stream: str
     after: str | None = None
+    chunking: str | None = None
 
 
 class Unsubscribe(_Command, frozen=True, tag="stream.unsubscribe"):

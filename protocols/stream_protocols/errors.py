@@ -183,6 +183,13 @@ class RequestTimeout(RemoteError):
     close_code = CloseCode.SLOW
 
 
+class UnsupportedBody(RemoteError):
+    """The body is of a kind that is not taken here (RFC 9110 §15.5.16)."""
+
+    status = 415
+    code = "unsupported_body"
+
+
 class UpgradeRequired(RemoteError):
     """The path speaks WebSocket, the request does not (RFC 9110 §15.5.22)."""
 

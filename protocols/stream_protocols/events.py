@@ -9,6 +9,7 @@ Rules that the classes alone do not say:
   clients that speak that vendor's dialect, and never sent on the native one.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -94,7 +95,7 @@ class StreamFinished(Event, frozen=True, tag="stream.finished"):
 
 
 class StreamFailed(Event, frozen=True, tag="stream.failed", gc=True):
-    """The stream broke off. `status` is the HTTP status that says the same.
+    """The stream broke off. `status` is the HTTP status that says the same, `param` the client's field to blame.
 
     `error` is the provider's own error object, kept so that a client of the same dialect sees it as it was.
     """
@@ -105,6 +106,7 @@ class StreamFailed(Event, frozen=True, tag="stream.failed", gc=True):
     error_type: str = "server_error"
     retry_after: str | None = None
     error: dict[str, Any] | None = None
+    param: str | None = None
 
 
 class StreamCancelled(Event, frozen=True, tag="stream.cancelled"):
@@ -136,9 +138,18 @@ NativeEvent: TypeAlias = (
 """What a native client may meet; the type to decode into."""
 
 
+def last_usage(events: Iterable[Event]) -> Usage | None:
+    """The usage that counts: the last one told."""
+    found: Usage | None = None
+    for event in events:
+        if isinstance(event, Usage):
+            found = event
+    return found
+
+
 def failure(error: StreamProtocolError) -> StreamFailed:
     """An error as the event that ends a stream."""
-    return StreamFailed(error.code, error.message, error.status, error.type)
+    return StreamFailed(error.code, error.message, error.status, error.type, param=error.param)
 
 
 Record: TypeAlias = tuple[Event, bytes | None]

@@ -16,6 +16,7 @@ from stream_protocols.cursor import format_cursor
 from stream_protocols.dialects.base import Encoder, Frame, SequenceEncoder
 from stream_protocols.events import (
     COVERED,
+    TERMINAL,
     Notice,
     ReasoningDelta,
     Record,
@@ -39,6 +40,9 @@ class Renderer(Protocol):
     raw: bool
     """Whether its clients are shown the vendor's own bytes."""
 
+    divisible: bool
+    """Whether texts may be merged and divided for its clients; not where they count frames."""
+
     keepalive: bytes
     """What says "still here" between two events and is no event; all its clients must ignore it."""
 
@@ -61,6 +65,7 @@ class _Rendering:
     """What both containers share: which payload stands for a record."""
 
     shared = True
+    divisible = True
 
     def __init__(self, encoder: Encoder, dialect: str | None) -> None:
         self._encode = encoder.encode
@@ -126,6 +131,7 @@ class SequenceRenderer:
         self._skip = skip
         self._encoder = encoder
         self.raw = encoder.passthrough == dialect
+        self.divisible = not encoder.counted
         self._prefix = format_cursor(stream, epoch, 0).removesuffix("0").encode()
 
     def render(self, first: int, records: Sequence[Record]) -> bytes:
@@ -155,6 +161,32 @@ class SequenceRenderer:
 
     def notice(self, notice: Notice) -> bytes:
         return b"".join(map(_named, self._encoder.encode(notice)))
+
+
+class BareRenderer(SequenceRenderer):
+    """Server-sent events for clients that take nothing but `data:` lines, as Gemini's SDKs: they cannot resume."""
+
+    keepalive = b"\n"
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        return b"".join(map(_named, self._frames(chunk.record)))
+
+
+class ArrayRenderer(BareRenderer):
+    """One JSON array of the frames, as Gemini streams it to who does not ask for server-sent events."""
+
+    media_type = "application/json"
+
+    _mark = b"["
+
+    def chunk(self, chunk: Chunk) -> bytes:
+        parts = []
+        for frame in self._frames(chunk.record):
+            parts += [self._mark, frame.payload]
+            self._mark = b","
+        if isinstance(chunk.record[0], TERMINAL):
+            parts.append(b"]" if self._mark == b"," else b"[]")
+        return b"".join(parts)
 
 
 def _named(frame: Frame) -> bytes:
@@ -199,6 +231,7 @@ class SocketRenderer:
 
     media_type = ""
     raw = False
+    divisible = True
     keepalive = b""  # a socket has pings
 
     def __init__(self, stream: str, epoch: str, codec: Codec, packer: Packer, *, shared: bool = True) -> None:

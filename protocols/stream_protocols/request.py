@@ -29,6 +29,7 @@ class Request(msgspec.Struct, frozen=True):
         lease: seconds or "finish"; None when the client did not say.
         background: the client wants no answer but the id by which it can fetch one.
         native: the answer is told in our own dialect, in which a stream tells its usage without being asked.
+        conversation_id: what the client calls the conversation that this belongs to, if it says so.
         headers: those of the client's headers that a provider of the same dialect should see, names in lower case.
     """
 
@@ -42,6 +43,7 @@ class Request(msgspec.Struct, frozen=True):
     background: bool = False
     native: bool = False
     headers: tuple[tuple[str, str], ...] = ()
+    conversation_id: str | None = None
 
 
 def check_lease(lease: Lease) -> Lease:
@@ -70,6 +72,28 @@ def decode_fields(body: bytes, kind: type[T]) -> T:
         raise invalid_field(str(error)) from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise _invalid_json(error) from None
+
+
+def take_chunking(body: bytes) -> tuple[bytes, str | None]:
+    """A body without the field `chunking`, which is for us alone, and that field.
+
+    Raises:
+        InvalidField: it is no string.
+    """
+    if b'"chunking"' not in body:
+        return body, None
+    try:
+        members = decode_members(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return body, None  # it has an error that its dialect tells better
+    asked = members.pop("chunking", None)
+    if asked is None:
+        return body, None
+    try:
+        name = msgspec.json.decode(asked, type=str | None)
+    except msgspec.ValidationError as error:
+        raise InvalidField(f"Field `chunking` is wrong: {_lower(str(error))}.", param="chunking") from None
+    return msgspec.json.encode(members), name
 
 
 def decode_members(body: bytes) -> dict[str, msgspec.Raw]:

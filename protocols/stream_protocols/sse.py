@@ -9,9 +9,9 @@ What the decoder leaves out of the standard, or adds to it:
 - One event may hold only so many bytes.
 
 How it is fast: LF becomes the only line end first (most streams have no other). If the whole events of a
-read are nothing but one `data:` line each, as most vendors' are, one `split` then cuts them all; if not, they
-go line by line. Bytes of an unfinished line are collected aside and looked at again only when
-its end has come, so a large event that arrives byte by byte costs linear time.
+read are nothing but one `data:` line each, or an `event:` line and a `data:` line each, as most vendors' are,
+one `split` then cuts them all; if not, they go line by line. Bytes of an unfinished line are collected aside
+and looked at again only when its end has come, so a large event that arrives byte by byte costs linear time.
 """
 
 from typing import Final
@@ -224,9 +224,11 @@ class SseDecoder:
             self._hold(tail)
 
     def _plain(self, buffer: bytes) -> list[SseEvent]:
-        """The fast path: whole events, if each is one `data:` line and nothing else; or else nothing."""
-        if not buffer.startswith(b"data: ") or len(buffer) > self._limit:
+        """The fast path: whole events, if all are one `data:` line, or all a name and one; or else nothing."""
+        if len(buffer) > self._limit:
             return []
+        if not buffer.startswith(b"data: "):
+            return self._named(buffer) if buffer.startswith(b"event: ") else []
         if buffer.find(b"\n") == len(buffer) - 2:  # one event, as in most reads
             return [SseEvent(buffer[6:-2], None, self._id)]
         payloads = buffer[6:-2].split(b"\n\ndata: ")
@@ -235,6 +237,20 @@ class SseDecoder:
             return []
         id = self._id
         return [SseEvent(payload, None, id) for payload in payloads]
+
+    def _named(self, buffer: bytes) -> list[SseEvent]:
+        """The same for whole events that are an `event:` line and a `data:` line each."""
+        pairs = buffer[7:-2].split(b"\n\nevent: ")
+        # There may be no line ends but the one in each pair and the two around it.
+        if buffer.count(b"\n") != 3 * len(pairs):
+            return []
+        id, events = self._id, []
+        for pair in pairs:
+            name, between, payload = pair.partition(b"\ndata: ")
+            if not between:
+                return []
+            events.append(SseEvent(payload, name.decode(errors="replace") or None, id))
+        return events
 
     def _lines(self, lines: list[bytes], events: list[SseEvent]) -> None:
         for line in lines:

@@ -11,9 +11,14 @@ MESSAGE_ID = "msg_double"
 SIGNATURE = "EqQBCkYDouble=="
 """What a thinking block is signed with."""
 
-INPUT_TOKENS, CACHE_READ, CACHE_WRITTEN = 7, 3, 2
-"""Of every answer; all its input is the sum of the three."""
+INPUT_TOKENS, CACHE_READ, CACHE_WRITTEN = 2, 3, 2
+"""Of every answer; all its input is the sum of the three, as much as the other doubles' has."""
 
+_INPUT = {
+    "input_tokens": INPUT_TOKENS,
+    "cache_creation_input_tokens": CACHE_WRITTEN,
+    "cache_read_input_tokens": CACHE_READ,
+}
 _STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
 
 Json = dict[str, Any]
@@ -36,7 +41,7 @@ class EventWriter:
 
     def opening(self) -> bytes:
         """The beginning of the message, and a ping, as the vendor sends one there."""
-        usage = {**usage_of(self._script), "output_tokens": 1}
+        usage = {**_INPUT, "output_tokens": 1}
         message = {**_head(self._model), "content": [], "stop_reason": None, "stop_sequence": None, "usage": usage}
         return sse("message_start", message=message, **self._script.extras.top) + sse("ping")
 
@@ -56,7 +61,8 @@ class EventWriter:
     def closing(self) -> bytes:
         """The stop of the last block, and the end of the message."""
         delta = {"stop_reason": stop_reason_of(self._script), "stop_sequence": None}
-        ended = sse("message_delta", delta=delta, usage={"output_tokens": usage_of(self._script)["output_tokens"]})
+        usage = {name: value for name, value in usage_of(self._script).items() if name not in _INPUT}
+        ended = sse("message_delta", delta=delta, usage=usage)
         return self._stop() + ended + sse("message_stop")
 
     def error(self) -> bytes:
@@ -101,12 +107,12 @@ def reply(script: Script, request: Json) -> Json:
 
 
 def usage_of(script: Script) -> Json:
-    """As many output tokens as the script has deltas."""
+    """As many output tokens as the script has deltas, those of its thinking counted apart as well."""
+    thinking = {"output_tokens_details": {"thinking_tokens": len(script.reasoning)}} if script.reasoning else {}
     return {
-        "input_tokens": INPUT_TOKENS,
-        "cache_creation_input_tokens": CACHE_WRITTEN,
-        "cache_read_input_tokens": CACHE_READ,
+        **_INPUT,
         "output_tokens": script.usage()["completion_tokens"],
+        **thinking,
     }
 
 

@@ -18,6 +18,8 @@ _TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_
 class AnthropicServer(VendorServer):
     """The server (see `VendorServer`). Like the vendor it insists on `anthropic-version` and `max_tokens`."""
 
+    marks_refusals = False
+
     def authorized(self, request: Request, key: str) -> bool:
         return request.headers.get("x-api-key") == key
 
@@ -36,8 +38,11 @@ class AnthropicServer(VendorServer):
         return reply(script, request.json)
 
     def refusal(self, refusal: Refusal) -> Any:
-        error = {"type": _TYPES.get(refusal.status, "invalid_request_error"), "message": refusal.message}
+        error = {"type": self.code_of(refusal), "message": refusal.message}
         return {"type": "error", "error": error, "request_id": "req_double"}
+
+    def code_of(self, refusal: Refusal) -> str | None:
+        return _TYPES.get(refusal.status, "invalid_request_error")
 
     def other(self, request: Request) -> Any:
         return {"input_tokens": COUNTED} if request.target == "/v1/messages/count_tokens" else None

@@ -21,6 +21,17 @@ class Ending(enum.Enum):
     NO_DONE = "the HTTP body ends properly, and the finish chunk and [DONE] are missing"
     SILENCE = "nothing more comes, and the connection stays open"
     ERROR = "an error event in the stream, then the body ends without [DONE]"
+    CUT = "the connection is closed (FIN) inside an HTTP chunk"
+    GARBAGE = "an event that is not JSON, then the body ends properly"
+
+
+class Fault(enum.Enum):
+    """What comes instead of an answer."""
+
+    RESET = "the connection is reset before there is a status line"
+    CLOSE = "the connection is closed before there is a status line"
+    HTML = "status 200, and a page for people"
+    GARBAGE = "status 200, and a body that is not what its content type says"
 
 
 def pieces(data: bytes, size: int | None) -> Iterator[bytes]:

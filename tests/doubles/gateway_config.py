@@ -15,11 +15,15 @@ Section = Mapping[str, Any]
 def gateway_toml(base_url: str, **sections: Section) -> str:
     """A configuration that sends every model name, as it is, to the provider `mock` at `base_url`.
 
+    Events leave as they are (`passthrough`), because most tests count them, and a client that comes late would get
+    several as one. Tests of chunking ask for it.
+
     `sections` are top-level tables: `server={"keepalive": 0.1}`. They replace single keys of the defaults.
     """
     tables: dict[str, Section] = {
         "server": {"host": "127.0.0.1", "port": 0, **sections.get("server", {})},
         "log": {"level": "warning", **sections.get("log", {})},
+        "streams": {"chunking": "passthrough", **sections.get("streams", {})},
         "providers.mock": {
             "dialect": "openai_chat",
             "base_url": base_url,
@@ -29,7 +33,7 @@ def gateway_toml(base_url: str, **sections: Section) -> str:
         "routes.renamed": {"targets": [{"provider": "mock", "model": "mock"}]},
         'routes."*"': {"targets": [{"provider": "mock", "model": "*"}]},
     }
-    for name in sections.keys() - {"server", "log", "provider"}:
+    for name in sections.keys() - {"server", "log", "streams", "provider"}:
         tables[name] = sections[name]
     return "\n".join(_table(name, values) for name, values in tables.items())
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.doubles.faults import Ending
+from tests.doubles.faults import Ending, Fault
 from tests.doubles.gate import Gate
 
 
@@ -63,6 +63,8 @@ RATE_LIMITED = Refusal(
     type="requests",
     headers={"Retry-After": "7", "Retry-After-Ms": "7000"},
 )
+OVERLOADED = Refusal(status=529, code="overloaded", message="Overloaded.", type="overloaded_error")
+BUSY = Refusal(status=503, code=None, message="Busy.", type="server_error")
 BROKEN = Refusal(status=500, code=None, message="The server had an error.", type="server_error")
 
 
@@ -87,6 +89,7 @@ class Script:
     logprobs: bool = False
     extras: Extras = field(default_factory=Extras)
     refusal: Refusal | None = None
+    fault: Fault | None = None
     gate: Gate | None = None
     head_gate: Gate | None = None
     ending: Ending = Ending.DONE

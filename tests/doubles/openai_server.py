@@ -12,6 +12,17 @@ from tests.doubles.vendor_server import ScriptOrFactory, UpstreamExchange, Vendo
 __all__ = ["OpenAIServer", "ScriptOrFactory", "UpstreamExchange"]
 
 
+CHAT = "/v1/chat/completions"
+SPEECH = "/v1/audio/speech"
+PLAIN = (
+    SPEECH,
+    *(f"/v1/{path}" for path in ("completions", "embeddings", "images/generations", "moderations", "rerank")),
+)
+"""What else is offered, never streamed."""
+SOUND = b"ID3\x04\x00\xff\xfb\r\n\r\ndata: no event"
+"""What speech sounds like."""
+
+
 class OpenAIServer(VendorServer):
     """The server (see `VendorServer`)."""
 
@@ -19,7 +30,7 @@ class OpenAIServer(VendorServer):
         return request.headers.get("authorization") == f"Bearer {key}"
 
     def model_of(self, request: Request) -> str | None:
-        return request.json["model"] if request.target == "/v1/chat/completions" else None
+        return request.json["model"] if request.target in (CHAT, *PLAIN) else None
 
     def wants_stream(self, request: Request) -> bool:
         return bool(request.json.get("stream"))
@@ -28,6 +39,10 @@ class OpenAIServer(VendorServer):
         return ChunkWriter(script, request.json)
 
     def whole(self, script: Script, request: Request) -> Any:
+        if request.target == SPEECH:
+            return SOUND
+        if request.target in PLAIN:
+            return {"object": "list", "model": request.json["model"], "data": [{"path": request.target}]}
         return reply(script, request.json)
 
     def other(self, request: Request) -> Any:

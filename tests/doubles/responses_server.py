@@ -13,6 +13,8 @@ from tests.doubles.vendor_server import VendorServer
 class ResponsesServer(VendorServer):
     """The server (see `VendorServer`)."""
 
+    takes_stop = False
+
     def authorized(self, request: Request, key: str) -> bool:
         return request.headers.get("authorization") == f"Bearer {key}"
 

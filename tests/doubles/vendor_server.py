@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Protocol
 
 import trio
 
-from tests.doubles.faults import Ending, pieces, reset
+from tests.doubles.faults import Ending, Fault, pieces, reset
 from tests.doubles.http_requests import Inbox, Request, read_request
 from tests.doubles.openai_script import UNAUTHORIZED, Refusal, Script
 from tests.doubles.waiting import until
@@ -65,6 +65,10 @@ class VendorServer(abc.ABC):
     """The server. `scripts` says how each model answers; a model without a script is unknown (404)."""
 
     root: ClassVar[str] = "/v1"
+    marks_refusals: ClassVar[bool] = True
+    """Whether a text that declines is marked as one; if not, only the reason for which the answer ends says so."""
+    takes_stop: ClassVar[bool] = True
+    """Whether it can be asked to stop at a text."""
 
     def __init__(self, *, key: str | None = None) -> None:
         self.key = key
@@ -168,11 +172,15 @@ class VendorServer(abc.ABC):
 
     @abc.abstractmethod
     def whole(self, script: Script, request: Request) -> Any:
-        """The JSON of an answer that is not streamed."""
+        """The JSON of an answer that is not streamed; bytes for one that is a sound."""
 
     def refusal(self, refusal: Refusal) -> Any:
         """The JSON of an error."""
         return refusal.body()
+
+    def code_of(self, refusal: Refusal) -> str | None:
+        """What the error tells a program, in the vendor's words."""
+        return refusal.code
 
     def other(self, request: Request) -> Any:
         """The JSON of the answer to a request that is no generation; None: it is one."""
@@ -199,24 +207,40 @@ class _Answer:
             return await self._write_json(
                 script.refusal.status, self._server.refusal(script.refusal), script.refusal.headers
             )
+        if script.fault is not None:
+            return await self._write_fault(script.fault, self._server.wants_stream(request))
         if self._server.wants_stream(request):
             frames = self._server.frames(script, request)
             return await _StreamedAnswer(self._exchange, self._stream, script, frames).write()
         return await self._write_whole(script)
+
+    async def _write_fault(self, fault: Fault, stream: bool) -> bool:
+        if fault is Fault.RESET:
+            await reset(self._stream)
+            return False
+        if fault is Fault.CLOSE:
+            await self._stream.aclose()
+            return False
+        body = b"<!doctype html><title>Welcome</title>" if fault is Fault.HTML else b"data: {oops\n\n"
+        kind = "text/html" if fault is Fault.HTML else "text/event-stream" if stream else "application/json"
+        await self._stream.send_all(_head(200, {"Content-Type": kind, "Content-Length": str(len(body))}) + body)
+        self._exchange.answered.set()
+        return True
 
     async def _write_whole(self, script: Script) -> bool:
         if script.gate is not None:
             await script.gate.take()
         if script.ending is Ending.SILENCE:
             await trio.sleep_forever()
-        if script.ending in (Ending.RESET, Ending.CLOSE):
+        if script.ending in (Ending.RESET, Ending.CLOSE, Ending.CUT):
             await reset(self._stream)
             return False
         return await self._write_json(200, self._server.whole(script, self._exchange.request))
 
     async def _write_json(self, status: int, payload: Any, headers: Mapping[str, str] | None = None) -> bool:
-        body = json.dumps(payload, ensure_ascii=False).encode()
-        fields = {"Content-Type": "application/json", "Content-Length": str(len(body)), **(headers or {})}
+        kind = "audio/mpeg" if isinstance(payload, bytes) else "application/json"
+        body = payload if isinstance(payload, bytes) else json.dumps(payload, ensure_ascii=False).encode()
+        fields = {"Content-Type": kind, "Content-Length": str(len(body)), **(headers or {})}
         await self._stream.send_all(_head(status, fields) + body)
         self._exchange.answered.set()
         return True
@@ -257,10 +281,15 @@ class _StreamedAnswer:
             await reset(self._stream)
         elif ending is Ending.CLOSE:
             await self._stream.aclose()
-        if ending in (Ending.RESET, Ending.CLOSE):
+        elif ending is Ending.CUT:
+            await self._stream.send_all(b"40\r\ndata: ")
+            await self._stream.aclose()
+        if ending in (Ending.RESET, Ending.CLOSE, Ending.CUT):
             return False
         if ending is Ending.DONE:
             await self._send(self._frames.closing())
+        elif ending is Ending.GARBAGE:
+            await self._send(b"data: {oops\n\n")
         elif ending is Ending.ERROR:
             await self._send(self._frames.error())
         return await self._end_body()

@@ -35,7 +35,6 @@ BELOW = {
 
 UPWARDS = {
     ("engines", "streams"): "an engine makes the logs that streams write",
-    ("upstream", "streams"): "a provider is handed the stream that it appends to",
 }
 """What goes against the direction, and why. Nothing may be added without an equally good reason."""
 

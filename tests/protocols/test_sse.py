@@ -67,6 +67,8 @@ fragments = st.sampled_from(
             b"data",
             b"data: x\n\n",
             b"data: {}\n\n",
+            b"event: e\ndata: {}\n\n",
+            b"event: \xc3\ndata: \n\n",
         ),
         *(
             b"event: ",
@@ -101,6 +103,10 @@ SAMPLES = {
     "cr": b"data: a\r\rdata: b\r\r",
     "mixed line ends": b"data: a\r\ndata: b\n\rdata: c\r\n\n",
     "all fields": b"id: 1\nevent: e\nretry: 50\ndata: a\n\ndata: b\n\n",
+    "names": b"event: a\ndata: 1\n\nevent: b\ndata: 2\n\nevent:  \ndata: \n\nevent: \ndata: 3\n\n",
+    "names and more": b"event: a\ndata: 1\n\nevent: b\ndata: 2\nid: 7\n\nevent: c\ndata: 3\n\ndata: 4\n\n",
+    "names that are not alone": b"event: a\ndata: 1\ndata: 2\n\nevent: b\n\nevent: c\nevent: d\ndata: 3\n\n",
+    "a name after its data": b"event: a\ndata: 1\n\ndata: 2\nevent: b\n\n",
     "several lines": b"data: a\ndata\ndata:\ndata:  b\n\n",
     "comments": b": hi\n\ndata: a\n:\ndata: b\n:no\n\n:\n:\ndata: c\n\n",
     "utf-8": "data: é€𝄞\u2028x\n\n".encode(),
@@ -128,8 +134,24 @@ def test_samples_whole_at_every_cut_and_byte_by_byte(stream: bytes) -> None:
 @given(streams, st.lists(st.integers(0, 1000), max_size=8))
 @example(b"data: a\n\ndata: b\n\ndata: c\n\n", [9])
 @example(b"retry: 10\ndata: {}\n\n", [10])
+@example(b"event: a\ndata: 1\n\nevent: b\n\nevent: c\ndata: 2\ndata: 3\n\n", [])
 def test_any_bytes_in_any_pieces(stream: bytes, places: list[int]) -> None:
     assert decode(*cut(stream, places)) == reference(stream)
+
+
+lines = st.sampled_from([b"event: a", b"event: ", b"event:b", b"data: 1", b"data: ", b"data:2", b"id: 7", b"", b": c"])
+vendors = st.lists(
+    st.sampled_from([b"event: e\ndata: {}\n\n", b"data: {}\n\n"])
+    | st.lists(lines, max_size=4).map(lambda event: b"".join(line + b"\n" for line in event) + b"\n"),
+    max_size=6,
+).map(b"".join)
+
+
+@given(vendors, vendors)
+def test_whole_events_go_the_short_way_as_they_go_the_long_one(first: bytes, second: bytes) -> None:
+    """In reads that end with their last event, one way knows pairs of a name and its data; byte by byte none does."""
+    stream = first + second
+    assert decode(first, second) == decode(*(stream[i : i + 1] for i in range(len(stream)))) == reference(stream)
 
 
 def test_the_fields_of_an_event() -> None:

@@ -11,6 +11,7 @@ from stream_gateway.server.exchange import BodyOutlet, Exchange, HeaderList
 from stream_gateway.server.keepalive import Keepalive
 from stream_gateway.streams.stream import Stream
 from stream_gateway.streams.subscription import Subscription
+from stream_protocols.chunking.registry import MakeChunker
 from stream_protocols.cursor import Gap, check, format_cursor, parse_cursor
 from stream_protocols.dialects import native
 from stream_protocols.errors import CursorExpired, CursorFromFuture, EpochMismatch
@@ -72,12 +73,22 @@ def gap_notice(stream: Stream, gap: Gap) -> Notice:
     return Notice("gap", f"{lost}; this goes on after {after}.", data)
 
 
-async def deliver(exchange: Exchange, stream: Stream, renderer: Renderer, start: Start, keepalive: Keepalive) -> None:
+async def deliver(
+    exchange: Exchange,
+    stream: Stream,
+    renderer: Renderer,
+    start: Start,
+    keepalive: Keepalive,
+    chunking: MakeChunker | None = None,
+) -> None:
     """Send a stream as the response's body until it ends or the client leaves.
 
     A body that ends properly is whole. When the gateway has to let a client go, it cuts the connection
     instead, and the client resumes from the last id it saw. Call it without waiting after `resume`: what that
     found may be trimmed as soon as anybody else runs.
+
+    Args:
+        chunking: what the client asked for; None: what its stream has for those who ask for nothing.
     """
     if start.after == stream.log.head and stream.log.sealed and start.gap is None:
         # Nothing is left. 204 is also what tells a browser's EventSource not to come back.
@@ -89,7 +100,13 @@ async def deliver(exchange: Exchange, stream: Stream, renderer: Renderer, start:
         return
     with (
         Subscription(
-            stream, renderer, outlet, after=start.after, offset=start.offset, welcome=outlet.welcome
+            stream,
+            renderer,
+            outlet,
+            after=start.after,
+            offset=start.offset,
+            welcome=outlet.welcome,
+            chunker=(chunking or stream.chunking)(),
         ) as subscription,
         keepalive.watching(subscription, exchange.began),
     ):
@@ -114,7 +131,7 @@ async def deliver_new(exchange: Exchange, stream: Stream, renderer: Renderer, ke
     refused = partial(has_failed_early, stream)
     outlet = exchange.open(200, stream_headers(stream, renderer), unless=refused)
     with (
-        Subscription(stream, renderer, outlet, welcome=outlet.welcome) as subscription,
+        Subscription(stream, renderer, outlet, welcome=outlet.welcome, chunker=stream.chunking()) as subscription,
         keepalive.watching(subscription, exchange.began),
     ):
         subscription.go_live()

@@ -7,11 +7,17 @@ from stream_protocols.dialects import SequenceEncoder, native
 from stream_protocols.dialects.registry import DIALECTS
 from stream_protocols.errors import CursorExpired, InvalidField
 from stream_protocols.events import Record
-from stream_protocols.render import NdjsonRenderer, Renderer, SequenceRenderer, SseRenderer
+from stream_protocols.render import ArrayRenderer, BareRenderer, NdjsonRenderer, Renderer, SequenceRenderer, SseRenderer
 from stream_protocols.request import Request
 
 SSE: Final = "text/event-stream"
 NDJSON: Final = "application/x-ndjson"
+BARE: Final = "bare"
+"""Server-sent events without ids and comments, for SDKs that take neither."""
+ARRAY: Final = "array"
+"""A JSON array."""
+
+_SEQUENCES: Final = {SSE: SequenceRenderer, BARE: BareRenderer, ARRAY: ArrayRenderer}
 
 
 def renderer_for(
@@ -45,7 +51,7 @@ def renderer_for(
     else:
         encoder = DIALECTS[dialect].encoder(stream.source, request)
         if isinstance(encoder, SequenceEncoder):
-            own = SequenceRenderer(*names, encoder, stream.dialect, skip=skip)
+            own = _SEQUENCES[container](*names, encoder, stream.dialect, skip=skip)
             own.recall(whole_log(stream)[: after + (offset > 0)], offset)
             return own
         renderer = SseRenderer(*names, encoder, stream.dialect)

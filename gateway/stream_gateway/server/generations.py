@@ -2,24 +2,28 @@
 
 import secrets
 import time
-from functools import partial
 from typing import Any, Final
 
 import msgspec
 
+from stream_gateway.server.choice import chosen
 from stream_gateway.server.delivery import deliver, deliver_new, resume
 from stream_gateway.server.exchange import Exchange, HeaderList
-from stream_gateway.server.formats import renderer_for
+from stream_gateway.server.formats import SSE, renderer_for
 from stream_gateway.server.keepalive import Keepalive
+from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.stream import Stream
 from stream_gateway.upstream.provider import ProviderFailed, Reply
-from stream_gateway.upstream.routing import Router, Target
+from stream_protocols.chunking.registry import MakeChunker
 from stream_protocols.cursor import parse_cursor
 from stream_protocols.dialects import Dialect, Source
 from stream_protocols.errors import InvalidField
 from stream_protocols.events import StreamCancelled, StreamFailed
-from stream_protocols.request import Lease, Request, check_lease
+from stream_protocols.request import Lease, Request, check_lease, take_chunking
+
+CONVERSATION: Final = "conversation-id"
+"""The header that names a conversation, for clients that cannot add a field to the body."""
 
 PLAIN_LEASE: Final = 0.0
 """A client that did not ask for more cannot come back: when it leaves, nobody reads, and nobody shall pay."""
@@ -28,10 +32,10 @@ PLAIN_LEASE: Final = 0.0
 class GenerationRoutes:
     """Handlers for the paths of one dialect."""
 
-    def __init__(self, dialect: Dialect, registry: Registry, router: Router, keepalive: Keepalive) -> None:
+    def __init__(self, dialect: Dialect, registry: Registry, generations: Generations, keepalive: Keepalive) -> None:
         self._dialect = dialect
         self._registry = registry
-        self._router = router
+        self._generations = generations
         self._keepalive = keepalive
 
     async def create(self, exchange: Exchange, model: str | None = None, stream: bool | None = None) -> None:
@@ -40,38 +44,47 @@ class GenerationRoutes:
         Args:
             model, stream: where the vendor has them in its paths.
         """
-        request = self._dialect.parse_request(await exchange.read_body(), model=model, stream=stream)
+        body, field = take_chunking(await exchange.read_body())
+        request = self._dialect.parse_request(body, model=model, stream=stream)
+        chunking = chosen(exchange, self._registry.chunkers, field)
         request = with_headers(request, exchange, self._dialect)
         cursor = exchange.headers.get("last-event-id")
         if cursor is not None:
-            await self._resume(exchange, request, cursor)
+            await self._resume(exchange, request, cursor, chunking)
             return
-        target = self._router.find(request.model)
         if request.stream:
-            await self._stream(exchange, request, target)
+            await self._stream(exchange, request, chunking)
         else:
-            await self._complete(exchange, request, target)
+            await self._complete(exchange, request)
 
-    async def _resume(self, exchange: Exchange, request: Request, cursor: str) -> None:
+    async def _resume(self, exchange: Exchange, request: Request, cursor: str, chunking: MakeChunker | None) -> None:
         stream = self._registry.get(parse_cursor(cursor).stream)
         start = resume(stream, cursor, self._dialect.name)
         renderer = renderer_for(stream, self._dialect.name, request=request, after=start.after, offset=start.offset)
-        await deliver(exchange, stream, renderer, start, self._keepalive)
+        await deliver(exchange, stream, renderer, start, self._keepalive, chunking)
 
-    async def _stream(self, exchange: Exchange, request: Request, target: Target) -> None:
+    async def _stream(self, exchange: Exchange, request: Request, chunking: MakeChunker | None) -> None:
         lease = request.lease if request.lease is not None else _lease_header(exchange)
-        provider = target.provider
-        echo = self._dialect.echo(request)
-        stream = self._registry.create(request.model, dialect=provider.dialect, lease=lease, echo=echo)
-        self._registry.start(stream, partial(provider.stream, request, target.model))
+        stream, produce = self._generations.create(
+            request,
+            lease=lease,
+            conversation=exchange.headers.get(CONVERSATION),
+            echo=self._dialect.echo(request),
+        )
+        stream.chunking = chunking or stream.chunking
+        produce()
         with stream.held():
-            renderer = renderer_for(stream, self._dialect.name, request=request)
+            renderer = renderer_for(stream, self._dialect.name, self._container(exchange, request), request=request)
             if not await deliver_new(exchange, stream, renderer, self._keepalive):
                 await respond_failure(exchange, self._dialect, stream.terminal, stream)
 
-    async def _complete(self, exchange: Exchange, request: Request, target: Target) -> None:
+    def _container(self, exchange: Exchange, request: Request) -> str:
+        """What the frames of a new stream are put in (see `renderer_for`)."""
+        return SSE
+
+    async def _complete(self, exchange: Exchange, request: Request) -> None:
         try:
-            reply = await target.provider.complete(request, target.model)
+            reply = await self._generations.complete(request, conversation=exchange.headers.get(CONVERSATION))
         except ProviderFailed as error:
             await respond_failure(exchange, self._dialect, error.failure)
             return

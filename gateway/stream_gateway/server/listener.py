@@ -16,7 +16,7 @@ from stream_gateway.server.door import Door
 from stream_gateway.server.hangups import open_hangups
 from stream_gateway.server.http1 import Handler
 from stream_gateway.server.proxy import BadProxyHeader
-from stream_gateway.server.transport import Transport
+from stream_gateway.server.transport import UNSENT_LOWAT, Transport
 from stream_gateway.streams.turn import Turn
 from stream_protocols.errors import Overloaded
 
@@ -26,9 +26,6 @@ ACCEPT_PAUSE: Final = 0.1
 """Seconds to wait when the process is out of file descriptors: accepting at once would only spin."""
 
 _FULL: Final = "The gateway has as many connections as it may (limits.connections); try again later."
-
-_TCP_NOTSENT_LOWAT: Final = 16_384
-"""Bytes not yet on the wire at which a socket counts as writable (as Trio sets it): lag stays in the log."""
 
 
 class Listener:
@@ -107,7 +104,7 @@ class Listener:
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if sock.family != socket.AF_UNIX and hasattr(socket, "TCP_NOTSENT_LOWAT"):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _TCP_NOTSENT_LOWAT)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LOWAT)
         transport = Transport(sock, self._server.write_timeout, peer)
         self.connections += 1
         try:

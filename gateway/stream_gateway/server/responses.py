@@ -1,7 +1,6 @@
 """`/v1/responses`: OpenAI's responses as resources. Each is a stream, found by the id that its client was told."""
 
 import math
-from functools import partial
 from typing import Final
 
 import trio
@@ -9,9 +8,8 @@ import trio
 from stream_gateway.server.delivery import Start, deliver, resume
 from stream_gateway.server.exchange import Exchange
 from stream_gateway.server.formats import renderer_for, whole_log
-from stream_gateway.server.generations import GenerationRoutes
+from stream_gateway.server.generations import CONVERSATION, GenerationRoutes
 from stream_gateway.streams.stream import Stream
-from stream_gateway.upstream.routing import Target
 from stream_protocols.dialects.openai_responses import NAME, OpenAIResponsesEncoder
 from stream_protocols.dialects.openai_responses.output import response_id
 from stream_protocols.errors import InvalidField, StreamInUse, UnknownStream
@@ -58,14 +56,13 @@ class ResponseRoutes(GenerationRoutes):
             raise StreamInUse("The response has not ended, or is being read; cancel it first, or wait.")
         await exchange.respond_json(200, {"id": name, "object": "response", "deleted": True})
 
-    async def _complete(self, exchange: Exchange, request: Request, target: Target) -> None:
+    async def _complete(self, exchange: Exchange, request: Request) -> None:
         if not request.background:
-            await super()._complete(exchange, request, target)
+            await super()._complete(exchange, request)
             return
-        echo = self._dialect.echo(request)
-        provider = target.provider
-        stream = self._registry.create(request.model, dialect=provider.dialect, lease=request.lease, echo=echo)
-        self._registry.start(stream, partial(provider.stream, request, target.model))
+        conversation, echo = exchange.headers.get(CONVERSATION), self._dialect.echo(request)
+        stream, produce = self._generations.create(request, lease=request.lease, conversation=conversation, echo=echo)
+        produce()
         stream.start_lease()
         await exchange.respond_json(200, await self._whole(stream), [("Stream-Id", stream.id)])
 

@@ -9,8 +9,10 @@ import structlog
 from stream_gateway.guard.origins import EXPOSED, MAX_AGE, OriginPolicy
 from stream_gateway.server import dictionaries
 from stream_gateway.server.exchange import Exchange, HeaderList
+from stream_gateway.server.gemini import GeminiRoutes
 from stream_gateway.server.generations import GenerationRoutes
 from stream_gateway.server.models import ModelRoutes
+from stream_gateway.server.passing import PATHS, PassingRoutes
 from stream_gateway.server.responses import ResponseRoutes
 from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.streams import StreamRoutes
@@ -53,6 +55,8 @@ class Routes:
         generations: Mapping[str, GenerationRoutes],
         responses: ResponseRoutes,
         tokens: TokenRoutes,
+        gemini: GeminiRoutes,
+        passing: PassingRoutes,
         models: ModelRoutes,
         streams: StreamRoutes,
         sockets: SocketService,
@@ -68,6 +72,8 @@ class Routes:
             _Row(response + "/cancel", {"POST": responses.cancel}, "openai_responses"),
             _Row("/v1/messages", {"POST": generations["anthropic"].create}, "anthropic"),
             _Row("/v1/messages/count_tokens", {"POST": tokens.count}, "anthropic"),
+            _Row("/v1(?:beta|alpha)?/models/(.+):([A-Za-z]+)", {"POST": gemini.call}, "gemini"),
+            *(_Row(path, {"POST": passing.call}, "openai_chat") for path in PATHS),
             _Row("/v1/models", {"GET": models.list}),
             _Row("/v1/connect", {"GET": sockets.connect}),
             _Row("/v1/streams", {"POST": streams.create}),
@@ -152,7 +158,7 @@ class Routes:
             headers += [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13")]
         if isinstance(error, Overloaded) and error.retry_after is not None:
             headers.append(("Retry-After", str(error.retry_after)))
-        body = error.to_json() if dialect is None else dialect.encode_error(failure(error), error.param)
+        body = error.to_json() if dialect is None else dialect.encode_error(failure(error))
         try:
             await exchange.respond_json(error.status, body, headers)
         except OSError:

@@ -1,33 +1,35 @@
 """`/v1/streams`: streams as resources, created here or by any other endpoint."""
 
 import hashlib
-from functools import partial
 from typing import Any
 
 import msgspec
 
 from stream_gateway.server import polling
+from stream_gateway.server.choice import chosen
 from stream_gateway.server.delivery import deliver, resume
 from stream_gateway.server.exchange import Exchange
 from stream_gateway.server.formats import NDJSON, SSE, check_dialect, renderer_for
+from stream_gateway.server.generations import CONVERSATION
 from stream_gateway.server.keepalive import Keepalive
+from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.stream import Stream
-from stream_gateway.upstream.routing import Router
 from stream_protocols.commands import check_key
 from stream_protocols.cursor import format_cursor
 from stream_protocols.dialects import native
 from stream_protocols.dialects.openai_chat import parse_request
 from stream_protocols.errors import InvalidField, NotAcceptable
 from stream_protocols.negotiate import choose_media_type
+from stream_protocols.request import take_chunking
 
 
 class StreamRoutes:
     """Handlers for `/v1/streams` and what is below it."""
 
-    def __init__(self, registry: Registry, router: Router, keepalive: Keepalive) -> None:
+    def __init__(self, registry: Registry, generations: Generations, keepalive: Keepalive) -> None:
         self._registry = registry
-        self._router = router
+        self._generations = generations
         self._keepalive = keepalive
 
     async def create(self, exchange: Exchange) -> None:
@@ -35,22 +37,25 @@ class StreamRoutes:
 
         With an `Idempotency-Key` that has been used, and the same request, the stream that it has started.
         """
-        request = parse_request(await exchange.read_body(), native=True)
+        body, field = take_chunking(await exchange.read_body())
+        request = parse_request(body, native=True)
+        chunking = chosen(exchange, self._registry.chunkers, field)
         key = check_key(exchange.headers.get("idempotency-key"), param="Idempotency-Key")
         asked = b"" if key is None else fingerprint(request.body)
         stream = None if key is None else self._registry.find(key, asked)
         status = 200
         if stream is None:
             status = 201
-            target = self._router.find(request.model)
-            stream = self._registry.create(
-                request.model, dialect=target.provider.dialect, lease=request.lease, key=key, asked=asked
+            conversation = exchange.headers.get(CONVERSATION)
+            stream, produce = self._generations.create(
+                request, lease=request.lease, key=key, asked=asked, conversation=conversation
             )
-            self._registry.start(stream, partial(target.provider.stream, request, target.model))
+            stream.chunking = chunking or stream.chunking
+            produce()
             stream.start_lease()
         first = format_cursor(stream.id, stream.log.epoch, 0)
-        body = {"id": stream.id, "cursor": first, "status": stream.state, "links": links(stream)}
-        await exchange.respond_json(status, body, [("Location", links(stream)["self"]), ("Stream-Id", stream.id)])
+        created = {"id": stream.id, "cursor": first, "status": stream.state, "links": links(stream)}
+        await exchange.respond_json(status, created, [("Location", links(stream)["self"]), ("Stream-Id", stream.id)])
 
     async def show(self, exchange: Exchange, name: str) -> None:
         """`GET /v1/streams/{id}`."""
@@ -77,12 +82,13 @@ class StreamRoutes:
             await polling.answer(exchange, stream, resume(stream, cursor, dialect), seconds)
             return
         offers = [SSE, NDJSON] if dialect == native.NAME else [SSE]
+        chunking = chosen(exchange, self._registry.chunkers)
         container = choose_media_type(exchange.headers.get("accept"), offers)
         if container is None:
             raise NotAcceptable(f"Dialect {dialect} is served as {' or '.join(offers)}; ask for that in Accept.")
         start = resume(stream, cursor, dialect)
         renderer = renderer_for(stream, dialect, container, after=start.after, offset=start.offset)
-        await deliver(exchange, stream, renderer, start, self._keepalive)
+        await deliver(exchange, stream, renderer, start, self._keepalive, chunking)
 
 
 def fingerprint(body: bytes) -> bytes:
@@ -110,6 +116,7 @@ def status(stream: Stream) -> dict[str, Any]:
         "subscribers": stream.subscribers,
         "paused": stream.paused,
         "lease": stream.lease,
+        "attempts": [msgspec.to_builtins(attempt) for attempt in stream.attempts],
         "end": None if stream.terminal is None else msgspec.to_builtins(stream.terminal),
         "links": links(stream),
     }

@@ -40,7 +40,7 @@ class TlsTransport(Transport):
                 self._feed(await super().receive_some())
         finally:
             # Also when it failed: the alert says why.
-            if self.clear() and not self.closed and (data := self._tls.outgoing()):
+            if self._rest is None and not self.closed and (data := self._tls.outgoing()):
                 super().write_now(data)
         await self.flush()
         self._open = True
@@ -71,7 +71,7 @@ class TlsTransport(Transport):
         """
         while True:
             data = self._tls.read()
-            if self._tls.pending and self.clear():
+            if self._tls.pending and self._rest is None:
                 super().write_now(self._tls.outgoing())
             elif self._tls.pending > MAX_ANSWERS:
                 raise ConnectionAbortedError("the client asks for new keys and does not read")
@@ -92,7 +92,7 @@ class TlsTransport(Transport):
 
     def _say_goodbye(self) -> None:
         """close_notify, so that the peer can tell an end from a cut (RFC 8446 §6.1); not after half a record."""
-        if self._open and self.clear():
+        if self._open and self._rest is None:
             self._open = False
             self._tls.close()
             with contextlib.suppress(OSError):

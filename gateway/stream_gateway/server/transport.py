@@ -7,10 +7,19 @@ from typing import Final
 
 import trio
 
-from stream_gateway.server.conditions import conditions
+from stream_gateway.server.conditions import conditions, is_tcp, unsent
 from stream_protocols.chunking import Conditions
 
 READ_SIZE: Final = 65_536
+
+GLANCE_BYTES: Final = 2_048
+"""Written bytes after which the kernel is asked how much of them has not been sent: a dozen small events."""
+
+MAX_UNSENT: Final = 2_048
+"""Unsent bytes from which on the client is slow: a network that keeps up leaves none."""
+
+UNSENT_LOWAT: Final = 4_096
+"""`TCP_NOTSENT_LOWAT`: a socket counts as writable again when less than half of it waits, one and a half packets."""
 
 
 class Transport(trio.abc.Stream):
@@ -18,6 +27,9 @@ class Transport(trio.abc.Stream):
 
     Writing has one rule: `write_now` may leave a rest, and until `flush` has returned nothing more may be
     written. So at most one piece waits here, frames stay whole, and two writers cannot interleave.
+
+    The kernel takes much more than a slow network does, and what it has taken can be merged with nothing. So a client
+    counts as slow (`clear`) as soon as some of it waits there, long before the kernel's buffer is full.
 
     Args:
         sock: connected and non-blocking; the transport owns it from now on.
@@ -30,12 +42,14 @@ class Transport(trio.abc.Stream):
         self.sock = sock
         self.write_timeout = write_timeout
         self._rest: memoryview | None = None
-        self._flushing = False
+        self._crowded = False  # what the kernel took last waits there
+        self._unwatched = 0  # bytes written since it was asked
+        self._watches = is_tcp(sock)
         self.closed = False
 
     def clear(self) -> bool:
-        """Whether all that was written has left for the kernel."""
-        return self._rest is None
+        """Whether all that was written has left for the kernel, and does not wait there for the network."""
+        return self._rest is None and not self._crowded
 
     def conditions(self) -> Conditions:
         """What the kernel knows of the network to the client."""
@@ -54,26 +68,32 @@ class Transport(trio.abc.Stream):
         except BlockingIOError:
             sent = 0
         if sent == len(data):
+            self._unwatched += sent
+            if self._unwatched >= GLANCE_BYTES:
+                self._unwatched = 0
+                self._crowded = self._watches and unsent(self.sock) > MAX_UNSENT
             return True
         self._rest = memoryview(data)[sent:]
         return False
 
     async def flush(self) -> None:
-        """Wait until all that was written has left for the kernel.
+        """Wait until all that was written has left for the kernel, and nearly all of it for the network.
 
         Raises:
             OSError: the connection is broken; TimeoutError: no progress for `write_timeout` seconds.
         """
-        while self._rest is not None:
+        while not self.clear():
             with trio.move_on_after(self.write_timeout) as scope:
                 await trio.lowlevel.wait_writable(self.sock)
             if scope.cancelled_caught:
                 raise TimeoutError(f"the client took nothing for {self.write_timeout:g} seconds")
-            try:
-                sent = self.sock.send(self._rest)
-            except BlockingIOError:
-                continue
-            self._rest = self._rest[sent:] if sent < len(self._rest) else None
+            self._crowded = False
+            if self._rest is not None:
+                try:
+                    sent = self.sock.send(self._rest)
+                except BlockingIOError:
+                    continue
+                self._rest = self._rest[sent:] if sent < len(self._rest) else None
 
     async def write(self, data: bytes) -> None:
         """Write everything; unlike `send_all` without giving others a turn when there is nothing to wait for.

@@ -5,60 +5,100 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-import structlog
 import trio
 
 from stream_protocols.chunking import Chunker, Plan, plan
+from stream_protocols.chunking.base import MAX_PATIENCE
 from stream_protocols.events import Record
 
 if TYPE_CHECKING:
     from stream_gateway.streams.follower import Follower
     from stream_gateway.streams.reminders import Reminder
 
-_log = structlog.get_logger()
-
 _NOTHING: Final = -1
 
 
 class Chunking:
-    """Belongs to one follower.
+    """Belongs to one follower. Whatever its chunker raises goes through.
 
     Attributes:
-        immediate: as in `Chunker`.
         held: the head of the log when the chunker had seen all and held the rest; -1 when it holds nothing.
     """
 
-    __slots__ = ("_began", "_chunker", "_due", "_reminder", "_sent", "held", "immediate")
+    __slots__ = (
+        "_began",
+        "_chunker",
+        "_due",
+        "_immediate",
+        "_observes",
+        "_reminded",
+        "_reminder",
+        "_sent",
+        "held",
+    )
 
     def __init__(self, chunker: Chunker) -> None:
-        self.immediate = chunker.immediate
         self.held = _NOTHING
         self._chunker = chunker
+        self._immediate = chunker.immediate
+        self._observes = type(chunker).observe is not Chunker.observe
         self._began = 0.0  # when the text began to wait that is held
         self._sent = float("-inf")  # when the last chunk left
         self._due = float("inf")
         self._reminder: Reminder | None = None
+        self._reminded = 0.0  # when it is due
 
-    def divide(self, follower: Follower, records: Sequence[Record], offset: int, whole: bool) -> Plan:
+    @property
+    def name(self) -> str:
+        """The chunker's class, for logs."""
+        return type(self._chunker).__name__
+
+    def at_once(self, follower: Follower) -> bool:
+        """Whether what has come for a client that keeps up leaves as it is; `follower.direct`: so does what comes next.
+
+        That is asked again now and then, and each time while it is not so.
+        """
+        if not self._immediate:
+            return False
+        self._observe(follower)
+        pace = self._chunker.pace
+        follower.direct = not pace and self.held == _NOTHING
+        if not pace or self.held != _NOTHING:
+            return follower.direct
+        now = trio.current_time()
+        if now - self._sent < pace:
+            return False
+        self._sent = now
+        return True
+
+    def _observe(self, follower: Follower) -> None:
+        if self._observes:
+            self._chunker.observe(follower.outlet.conditions())
+
+    def divide(self, follower: Follower, records: Sequence[Record], offset: int, whole: bool, room: int) -> Plan:
         """What leaves now.
 
         Args:
             records: what follows the follower's position, the first one without the `offset` characters it has.
             whole: whether that is all there is.
+            room: bytes that are wanted, roughly.
+
+        Raises:
+            BadCut: as `plan`.
         """
         now = trio.current_time()
         waited = now - self._began if self.held != _NOTHING else 0.0
-        if self.immediate:
-            self._chunker.observe(follower.outlet.conditions())
+        self._observe(follower)
         result = plan(
             records,
             follower.position,
             offset,
             self._chunker,
             raw=follower.renderer.raw,
-            waited=waited,
+            waited=waited if waited < MAX_PATIENCE else float("inf"),
             since=now - self._sent,
             whole=whole,
+            room=room,
         )
         if any(hasattr(chunk.record[0], "text") for chunk in result.chunks):
             self._sent = now
@@ -67,13 +107,23 @@ class Chunking:
             return result
         if self.held == _NOTHING or result.chunks:
             self._began = now
+        self._release_after(follower, self._patience(now - self._began, now - self._sent))
         self.held = follower.stream.log.head
-        self._release_after(follower, self._chunker.hold(now - self._began, now - self._sent))
+        follower.direct = False
         return result
 
+    def _patience(self, waited: float, since: float) -> float:
+        """Seconds for which what is held may still be; whatever the chunker says, not for ever."""
+        left = min(self._chunker.patience, MAX_PATIENCE) - waited
+        wanted = self._chunker.hold(waited, since)
+        return min(wanted, left) if wanted > 0 and left > 0 else 0.0  # no number at all is no patience either
+
     def _release_after(self, follower: Follower, seconds: float) -> None:
-        self._due = trio.current_time() + max(seconds, 0.0)
+        self._due = trio.current_time() + seconds
+        if self._reminder is not None and self._due < self._reminded:
+            self.end()
         if self._reminder is None:
+            self._reminded = self._due
             self._reminder = follower.stream.remind(self._due, lambda: self._release(follower))
 
     def _release(self, follower: Follower) -> float:
@@ -82,6 +132,7 @@ class Chunking:
             self._reminder = None
             return float("inf")
         if self._due > trio.current_time():
+            self._reminded = self._due
             return self._due
         self._reminder = None
         follower.release()
@@ -98,8 +149,3 @@ class Chunking:
         if self._reminder is not None:
             self._reminder.cancel()
             self._reminder = None
-
-
-def failed(follower: Follower, error: Exception) -> None:
-    """Tell of a chunker that raised, or lost text; its client goes on without it, from its last good cursor."""
-    _log.error("chunker_failed", stream=follower.stream.id, error=f"{type(error).__name__}: {error}")

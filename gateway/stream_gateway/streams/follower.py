@@ -12,19 +12,25 @@ connection that many followers share.
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
+import structlog
 import trio
 
-from stream_gateway.streams.chunking import Chunking, failed
+from stream_gateway.streams.chunking import Chunking
+from stream_gateway.streams.log import cost
 from stream_protocols.chunking import Chunker, Conditions
-from stream_protocols.events import Record
+from stream_protocols.chunking.plan import weight
 from stream_protocols.framing import Framing
 from stream_protocols.render import Renderer, rest_of, uncovered
 
 if TYPE_CHECKING:
     from stream_gateway.streams.stream import Stream
+
+_log = structlog.get_logger()
+
+_GLANCE: Final = 31
+"""One record in 32 is where the chunker of a client that keeps up is asked anew whether events leave as they are."""
 
 DRAIN_BYTES: Final = 65_536
 """How much a lagging follower takes from the log at once: bounds what is rendered and not yet written."""
@@ -55,12 +61,13 @@ class Follower(abc.ABC):
         stream: what to follow.
         after: number of the last record the client has seen whole.
         offset: characters of the next record it has seen as well.
-        chunker: decides what leaves as one chunk; None: events leave as they are.
+        chunker: decides what leaves as one chunk, where the renderer lets it; None: events leave as they are.
 
     Attributes:
         position: number of the last record handed to the outlet.
         held_up: seconds for which this follower has kept the producer waiting since it last had caught up.
         last_write: when something was last written, in Trio's time.
+        direct: whether events leave as they are while the client keeps up, as its chunker last said.
         broken: what went wrong while the appender wrote; the driver has to raise it.
     """
 
@@ -68,6 +75,7 @@ class Follower(abc.ABC):
         "_chunking",
         "_offset",
         "broken",
+        "direct",
         "held_up",
         "last_write",
         "live",
@@ -96,7 +104,8 @@ class Follower(abc.ABC):
         self.last_write = trio.current_time()
         self.broken: Exception | None = None
         self._offset = offset
-        self._chunking = None if chunker is None else Chunking(chunker)
+        self._chunking = None if chunker is None or not renderer.divisible else Chunking(chunker)
+        self.direct = self._chunking is None
 
     @abc.abstractmethod
     def wake(self) -> None:
@@ -110,16 +119,27 @@ class Follower(abc.ABC):
         """Write what is new, now, without waiting: the appender calls this on live followers only."""
         try:
             if self.outlet.clear():
-                if self._chunking is None or self._chunking.immediate:
+                log = self.stream.log
+                if (self.direct and self.position & _GLANCE) or self._at_once():
                     data = self.stream.rendered(self.renderer, self.outlet.framing, self.position)
-                    self.position = self.stream.log.head
+                    self.position = log.head
                 else:
                     data = self.next_piece()
-                if self.write(data) and self.caught_up and not self.stream.log.sealed:
+                if self.write(data) and not log.sealed and (self.position == log.head or self.caught_up):
                     return
         except Exception as error:  # the appender must not feel it, and neither must the others
             self.broken = error
         self._stop_being_live()
+
+    def _at_once(self) -> bool:
+        """Whether what has come leaves as it is, whole."""
+        if self._chunking is None:
+            return True
+        try:
+            return self._chunking.at_once(self)
+        except Exception as error:
+            self._fail_chunking(error)
+            return False
 
     def keep_alive(self) -> None:
         """Say between two events that we are still here, if the client is one that listens right now."""
@@ -151,33 +171,39 @@ class Follower(abc.ABC):
     def next_piece(self, max_bytes: int = DRAIN_BYTES) -> bytes:
         """Take the next records, up to about `max_bytes` of them, rendered and framed; possibly nothing."""
         log, first = self.stream.log, self.position + 1
-        records = log.read(self.position, max_bytes)
+        # Texts that will be merged are mostly envelope in the log, and nearly all of that will not be written.
+        records = log.read(self.position, max_bytes, cost if self._chunking is None else weight)
         records = uncovered(log.record(self.position), records, self._offset)
         if self._offset and records:
             records[0] = rest_of(records[0], self._offset)
-        body = self._divided(records) if self._chunking is not None else None
-        if body is None:
+        if self._chunking is None:
             body = self.renderer.render(first, records)
             # Not before: when rendering fails, the client resumes before what it did not get.
             self._offset = 0 if records else self._offset
             self.position += len(records)
+        else:
+            try:
+                whole = self.position + len(records) == log.head
+                result = self._chunking.divide(self, records, self._offset, whole, max_bytes)
+            except Exception as error:
+                self._fail_chunking(error)
+                return self.next_piece(max_bytes)
+            body = b"".join(map(self.renderer.chunk, result.chunks))
+            self.position, self._offset = result.position, result.offset
         self.stream.moved()
         return self.outlet.framing(body) if body else b""
 
-    def _divided(self, records: Sequence[Record]) -> bytes | None:
-        """What the chunker lets go of records; None when it failed, and has done nothing."""
-        if self._chunking is None:
-            return None
-        try:
-            whole = self.position + len(records) == self.stream.log.head
-            result = self._chunking.divide(self, records, self._offset, whole)
-        except Exception as error:
-            failed(self, error)
-            self.forget_chunks()
-            return None
-        body = b"".join(map(self.renderer.chunk, result.chunks))
-        self.position, self._offset = result.position, result.offset
-        return body
+    def _fail_chunking(self, error: Exception) -> None:
+        """A chunker raised, or asked for what is not there: its client goes on without, and misses nothing."""
+        name = "" if self._chunking is None else self._chunking.name
+        _log.error(
+            "chunker_failed",
+            stream=self.stream.id,
+            chunker=name,
+            error=f"{type(error).__name__}: {error}",
+            effect="its client gets the rest of the stream as by passthrough",
+        )
+        self.forget_chunks()
 
     def release(self) -> None:
         """Let go of what the chunker holds: its time is up, or its room is needed."""
@@ -191,6 +217,7 @@ class Follower(abc.ABC):
         if self._chunking is not None:
             self._chunking.end()
             self._chunking = None
+        self.direct = not self._offset
 
     def go_live(self) -> None:
         """The client has all there is: from now on the appender writes to it."""

@@ -9,7 +9,7 @@ Rules:
 - Reading and appending never wait. Who must wait for whom is the business of `Stream`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from stream_protocols.events import COVERED, Record, StreamStarted
@@ -75,15 +75,18 @@ class Log:
         """All records that follow `number`, which must not be older than what is kept."""
         return self._records[self._index(number) :]
 
-    def read(self, number: int, max_bytes: int) -> list[Record]:
+    def read(self, number: int, max_bytes: int, weigh: Callable[[Record], int] = cost) -> list[Record]:
         """Records that follow `number`: at least one if there is one, and then up to `max_bytes` in all.
 
         A vendor frame is never cut: in its own dialect only its last record stands for it.
+
+        Args:
+            weigh: how many bytes a record counts for.
         """
         start = stop = self._index(number)
         taken = 0
         while stop < len(self._records):
-            taken += cost(self._records[stop])
+            taken += weigh(self._records[stop])
             if taken > max_bytes and stop > start and not _goes_on(self._records[stop - 1]):
                 break
             stop += 1

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import structlog
-import trio
 
 from stream_gateway.streams.stream import Stream
 from stream_protocols.errors import StreamProtocolError
@@ -46,9 +45,9 @@ async def _run(stream: Stream, rest: Awaitable[None]) -> None:
             stream.fail("upstream_truncated", "The provider ended the stream before the answer was whole.", 502)
     except StreamProtocolError as error:
         stream.conclude(failure(error))
-    except trio.Cancelled:
-        stream.conclude(StreamCancelled("shutdown"))
-        raise
     except Exception:
         _log.exception("producer_failed", stream=stream.id)
         stream.fail("internal_error", "The gateway failed while producing this stream; its log says why.")
+    except BaseException:  # cancellation from outside, alone or in a nursery's group
+        stream.conclude(StreamCancelled("shutdown"))
+        raise

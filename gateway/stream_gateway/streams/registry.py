@@ -9,6 +9,7 @@ import trio
 
 from stream_gateway.config import StreamSettings
 from stream_gateway.engines.memory import MemoryEngine
+from stream_gateway.streams.chunkers import Chunkers
 from stream_gateway.streams.fanout import FanOut
 from stream_gateway.streams.producer import Generate, produce
 from stream_gateway.streams.reminders import Reminders
@@ -29,11 +30,19 @@ class Registry:
 
     Args:
         turn: the gateway's, around everything that writes to many clients at once.
+        chunkers: the strategies that clients can ask for.
     """
 
-    def __init__(self, settings: StreamSettings, engine: MemoryEngine, turn: Turn | None = None) -> None:
+    def __init__(
+        self,
+        settings: StreamSettings,
+        engine: MemoryEngine,
+        turn: Turn | None = None,
+        chunkers: Chunkers | None = None,
+    ) -> None:
         self.subscriptions = 0
         self.turn = turn or Turn()
+        self.chunkers = chunkers or Chunkers({}, {})
         self._settings = settings
         self._engine = engine
         self._streams: dict[str, Stream] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from math import inf
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -18,6 +18,10 @@ from stream_gateway.streams.follower import Follower
 from stream_gateway.streams.log import Log
 from stream_gateway.streams.reminders import Reminder
 from stream_gateway.streams.room import Room
+from stream_gateway.upstream.attempt import AttemptStatus
+from stream_gateway.upstream.provider import Valve
+from stream_gateway.upstream.sink import Silence
+from stream_protocols.chunking.registry import MakeChunker
 from stream_protocols.cursor import format_cursor
 from stream_protocols.dialects import Source
 from stream_protocols.events import (
@@ -41,16 +45,6 @@ FANOUT_SLICE: Final = 64
 """Writes in one run; a longer fan-out goes on after everybody else had a turn."""
 
 
-class Valve(Protocol):
-    """How a producer stops and restarts what feeds it."""
-
-    def pause(self) -> None:
-        """Read no more from the provider, so that it feels the backpressure."""
-
-    def resume(self) -> None:
-        """Read again."""
-
-
 class Stream:
     """One generation (see the module). Made by `Registry.create`, filled by its producer.
 
@@ -61,10 +55,15 @@ class Stream:
         followers: who is attached, live or lagging.
         opened: set once there is a first record.
         ended: set once the log is sealed.
+        chunking: makes the chunkers of clients that ask for none of their own.
         key, asked: the idempotency key it was created with, if any, and a digest of the request.
         alias: what the provider calls the answer, once it has said so.
         scope: cancels the producer; its deadline is the lease.
+        attempts: what was tried at which target, for those who ask how the stream is.
+        valve, silence: see `Answer`, which a stream is.
     """
+
+    silence: Silence | None = None
 
     def __init__(
         self,
@@ -85,9 +84,11 @@ class Stream:
         self.opened = trio.Event()
         self.ended = trio.Event()
         self.scope = trio.CancelScope()
+        self.chunking: MakeChunker = registry.chunkers.of_route(source.model)
         self.key: str | None = None
         self.asked = b""
         self.alias: str | None = None
+        self.attempts: Sequence[AttemptStatus] = ()
         self.valve: Valve | None = None
         self.renderers: dict[object, Renderer] = {}
         self._registry = registry
@@ -107,6 +108,11 @@ class Stream:
     def subscribers(self) -> int:
         """How many subscriptions are attached."""
         return len(self.followers)
+
+    @property
+    def over(self) -> bool:
+        """Whether it has its terminal record."""
+        return self.log.sealed
 
     def cursor(self) -> str:
         """The position after the newest record."""

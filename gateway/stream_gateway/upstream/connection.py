@@ -12,7 +12,7 @@ import trio
 from stream_gateway.tls import TlsFilter
 from stream_gateway.upstream.decoding import Decode, UndecodableReply, decoder_for
 from stream_gateway.upstream.pump import READ_SIZE, Pump
-from stream_gateway.upstream.sink import EXTENSION, Headers, Sink
+from stream_gateway.upstream.sink import EXTENSION, SILENCE, Headers, Silence, Sink
 from stream_protocols.errors import HeadersTooLarge, MalformedHttp
 from stream_protocols.http1 import ReplyHead, ReplyReader, encode_request
 
@@ -207,6 +207,9 @@ class _Exchange:
         self._silence_timeout = silence_timeout
         self._max_reply_bytes = max_reply_bytes
         self._sink: Sink | None = request.extensions.get(EXTENSION)
+        self._silence: Silence | None = request.extensions.get(SILENCE)
+        if self._silence is not None:
+            self._silence.changed = self._reset_deadline
         self._accepted = False
         self._decode: Decode | None = None
         self._ending = False
@@ -251,7 +254,7 @@ class _Exchange:
             if self._scope.cancelled_caught and self._ending:
                 return  # all that mattered was delivered; the connection is not used again
             if self._scope.cancelled_caught and self._deadline() <= trio.current_time():
-                message = f"The provider was silent for {self._silence_timeout:g} seconds."
+                message = f"The provider was silent for {self._patience():g} seconds."
                 raise httpx.ReadTimeout(message, request=self.request)
         if self._error is not None and not self._ending:
             raise httpx.ReadError(self._error, request=self.request)
@@ -259,7 +262,11 @@ class _Exchange:
     def _deadline(self) -> float:
         if self._ending:
             return trio.current_time() + LINGER
-        return self._last_read + self._silence_timeout
+        return self._last_read + self._patience()
+
+    def _patience(self) -> float:
+        own = None if self._silence is None else self._silence.limit
+        return self._silence_timeout if own is None else own
 
     def response(self) -> httpx.Response:
         """The response, its body unread in its stream unless the sink took it: httpx takes long to read one."""

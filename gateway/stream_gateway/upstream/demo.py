@@ -15,8 +15,7 @@ from typing import Final
 import msgspec
 import trio
 
-from stream_gateway.streams.stream import Stream
-from stream_gateway.upstream.provider import ProviderFailed, Reply
+from stream_gateway.upstream.provider import Answer, ProviderFailed, Reply
 from stream_protocols.conversation import Conversation, Text
 from stream_protocols.dialects.registry import conversation
 from stream_protocols.errors import UnknownModel
@@ -28,6 +27,7 @@ from stream_protocols.events import (
     StreamStarted,
     TextDelta,
     Usage,
+    last_usage,
 )
 from stream_protocols.request import Request
 
@@ -99,17 +99,17 @@ class DemoProvider:
 
     dialect = None
 
-    async def stream(self, request: Request, model: str, stream: Stream) -> None:
-        """Append the answer to a stream, word by word (see `Provider`)."""
+    async def stream(self, request: Request, model: str, answer: Answer) -> None:
+        """Append the answer's records, word by word (see `Provider`)."""
         how = steering(model)
-        answer = events(conversation(request), how)
-        stream.extend([(StreamStarted(stream.source.model, stream.source.created, request.choices), None)])
+        said = events(conversation(request), how)
+        answer.extend([(StreamStarted(answer.source.model, answer.source.created, request.choices), None)])
         await trio.sleep(how.first)
-        for number, event in enumerate(answer):
+        for number, event in enumerate(said):
             if number == how.stall:
                 await trio.sleep(MAX_SILENCE)
-            await stream.flowing()
-            stream.extend([(event, None)])
+            await answer.flowing()
+            answer.extend([(event, None)])
             await trio.sleep(how.gap if isinstance(event, TextDelta) else 0)
 
     async def complete(self, request: Request, model: str) -> Reply:
@@ -125,7 +125,7 @@ class DemoProvider:
             answer.append(event)
             if len(answer) % _BATCH == 0:
                 await trio.lowlevel.checkpoint()
-        return Reply(events=tuple(answer))
+        return Reply(events=tuple(answer), usage=last_usage(answer))
 
 
 def events(asked: Conversation, how: Steering) -> Iterator[Event]:

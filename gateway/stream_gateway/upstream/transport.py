@@ -4,184 +4,318 @@ Every change of the pool is a plain function call inside one task, and every `aw
 request may be cancelled at any moment without leaving a connection that nobody owns.
 """
 
-import collections
-import socket
+import contextlib
+import math
 import ssl
 from collections.abc import Coroutine
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import httpx
+import msgspec
+import structlog
 import trio
 
-from stream_gateway.tls import TlsFilter, client_end
+from stream_gateway.config import ConfigError, ProviderSettings
 from stream_gateway.upstream.connection import Http1Connection
-from stream_gateway.upstream.pump import READ_SIZE, Pump
+from stream_gateway.upstream.dialing import Dialer, Wire
+from stream_gateway.upstream.http2.connection import Http2Connection
+from stream_gateway.upstream.pool import Connection, Member, Pool, Ticket
+from stream_gateway.upstream.proxies import BadProxy, proxy_for
+from stream_gateway.upstream.pump import Pump
+from stream_gateway.upstream.repeating import Doubtful, SendAgain
 
-Answer = Coroutine[Any, Any, httpx.Response]
+_log = structlog.get_logger()
 
-KEEP_IDLE: Final = 64
-"""Idle connections kept for an origin: enough for a burst, without holding a provider's sockets for ever."""
+PATIENCE: Final = (1.0, 60.0)
+"""Shortest and longest pause in seconds between two attempts to have `prewarm` connections: a provider that closes
+them at once, or is not there, is not to be stormed."""
+
+
+Exchange = Coroutine[Any, Any, httpx.Response]
+"""A request under way; awaited, its response."""
+
+
+class PoolStatistics(msgspec.Struct, frozen=True):
+    """What a transport holds right now.
+
+    Attributes:
+        connections: those that are open or being made.
+        idle: those that serve nothing.
+        busy: the others.
+        streams: requests under way on them.
+        waiting: requests that wait for a connection.
+    """
+
+    connections: int = 0
+    idle: int = 0
+    busy: int = 0
+    streams: int = 0
+    waiting: int = 0
+
+    def __add__(self, other: "PoolStatistics") -> "PoolStatistics":
+        return PoolStatistics(
+            *(a + b for a, b in zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True))
+        )
+
+
+class _Sending:
+    """A request that has been given to a connection."""
+
+    def __init__(self, member: Member, request: httpx.Request, silence_timeout: float) -> None:
+        self.member = member
+        self.doubt: AbstractContextManager[None] = Doubtful(request) if member.used else contextlib.nullcontext()
+        self.exchange = member.connection.handle(request, silence_timeout)
 
 
 class PooledTransport(httpx.AsyncBaseTransport):
-    """HTTP/1.1 connections to one origin, reused last-in first-out so that few stay warm.
+    """Connections to one origin, over HTTP/1.1 or HTTP/2 as the dialer agrees with it.
 
     Args:
         pump: reads the sockets.
+        dialer: makes the connections; its connect timeout is also the longest wait for a place.
         max_connections: further requests wait for a free one.
-        connect_timeout: seconds for name look-up, TCP and TLS, and for a place in the pool.
         silence_timeout: seconds without a byte after which a request fails.
+        write_timeout: seconds without progress after which sending a request's body fails.
         max_reply_bytes: bounds replies that no sink takes.
+        idle_timeout: seconds after which an idle connection is closed.
+        max_lifetime: seconds after which a connection takes no new requests, so that a provider's move is noticed.
+        prewarm: connections to have open at any time. Eviction and prewarming are done while `run` runs.
     """
 
     def __init__(
         self,
         pump: Pump,
+        dialer: Dialer,
         *,
         max_connections: int,
-        connect_timeout: float,
         silence_timeout: float,
+        write_timeout: float,
         max_reply_bytes: int,
-        ssl_context: ssl.SSLContext | None = None,
+        idle_timeout: float,
+        max_lifetime: float,
+        prewarm: int = 0,
     ) -> None:
         self._pump = pump
-        self._connect_timeout = connect_timeout
+        self._dialer = dialer
         self._silence_timeout = silence_timeout
+        self._write_timeout = write_timeout
         self._max_reply_bytes = max_reply_bytes
-        self._ssl_context = ssl_context
-        self._places = trio.CapacityLimiter(max_connections)
-        self._idle: collections.deque[Http1Connection] = collections.deque()
-        self._busy = 0
-        self._keep_idle = KEEP_IDLE
+        self._prewarm = min(prewarm, max_connections)
+        self._pool = Pool(
+            max_connections=max_connections,
+            maybe_http2=dialer.maybe_http2,
+            idle_timeout=idle_timeout,
+            max_lifetime=max_lifetime,
+            keep=self._prewarm,
+        )
 
     @property
     def idle(self) -> int:
         """Connections that wait for a request."""
-        return len(self._idle)
+        return self._pool.idle
 
     @property
     def busy(self) -> int:
         """Connections that serve a request or are being made."""
-        return self._busy
+        return self._pool.size - self._pool.idle
 
-    def handle_async_request(self, request: httpx.Request) -> Answer:
+    def statistics(self) -> PoolStatistics:
+        """What it holds right now."""
+        pool = self._pool
+        return PoolStatistics(pool.size, pool.idle, pool.size - pool.idle, pool.requests, pool.waiting)
+
+    # ---- requests
+
+    def handle_async_request(self, request: httpx.Request) -> Exchange:
         """Send a request; return its response, complete (see `Http1Connection.handle`).
 
-        When this is called and there is an idle connection, the request leaves before anybody else has a turn. The
-        result must be awaited, for the rest and to give the connection back.
+        When this is called and there is a connection for it, the request leaves before anybody else has a turn. The
+        result must be awaited, for the rest and to give the connection back. A request that came to nothing is sent
+        once more where HTTP allows it (see `repeating`).
 
         Raises:
             httpx.TransportError: no place in the pool, no connection, or it broke.
         """
-        token = object()
+        if not self._dialer.leads_to(request.url):
+            raise httpx.UnsupportedProtocol(f"This transport leads to {self._dialer.name} only.", request=request)
+        ticket = self._pool.ask()
+        begun = self._start(ticket.granted, request) if isinstance(ticket.granted, Member) else None
+        return self._serve(request, ticket, begun)
+
+    def _start(self, member: Member, request: httpx.Request) -> "_Sending":
         try:
-            self._places.acquire_on_behalf_of_nowait(token)
-        except trio.WouldBlock:
-            return self._queue(token, request)
-        self._busy += 1
-        return self._serve(token, request, self._send_on_idle(request))
+            return _Sending(member, request, self._silence_timeout)
+        except BaseException:  # the request is none
+            self._pool.released(member)
+            raise
 
-    async def _queue(self, token: object, request: httpx.Request) -> httpx.Response:
-        await self._wait_for_place(token, request)
-        self._busy += 1
-        return await self._serve(token, request, self._send_on_idle(request))
-
-    def _send_on_idle(self, request: httpx.Request) -> tuple[Http1Connection, Answer] | None:
-        connection = self._take_idle()
-        return None if connection is None else (connection, connection.handle(request, self._silence_timeout))
-
-    async def _serve(
-        self, token: object, request: httpx.Request, begun: tuple[Http1Connection, Answer] | None
-    ) -> httpx.Response:
+    async def _serve(self, request: httpx.Request, ticket: Ticket, begun: "_Sending | None") -> httpx.Response:
         try:
-            if begun is not None:
-                connection, answer = begun
-            else:
-                connection = await self._connect(request)
-                answer = connection.handle(request, self._silence_timeout)
-            response = await answer
-            if not connection.closed:
-                self._keep(connection)
-            return response
+            return await self._finish(request, ticket, begun)
+        except SendAgain:
+            self._pool.forget_idle()
+            return await self._finish(request, self._pool.ask(), None)
+
+    async def _finish(self, request: httpx.Request, ticket: Ticket, begun: "_Sending | None") -> httpx.Response:
+        if begun is None:
+            begun = self._start(await self._granted(ticket, request), request)
+        try:
+            with begun.doubt:
+                return await begun.exchange
         finally:
-            self._busy -= 1
-            self._places.release_on_behalf_of(token)
+            self._pool.released(begun.member)
 
-    async def _wait_for_place(self, token: object, request: httpx.Request) -> None:
+    async def _granted(self, ticket: Ticket, request: httpx.Request) -> Member:
+        if ticket.granted is None:
+            await self._wait(ticket, request)
+        granted = ticket.granted
+        if isinstance(granted, Member):
+            return granted
+        if isinstance(granted, httpx.TransportError):
+            raise type(granted)(str(granted), request=request)
         try:
-            with trio.fail_after(self._connect_timeout):
-                await self._places.acquire_on_behalf_of(token)
-        except trio.TooSlowError:
-            message = f"All {self._places.total_tokens} connections to {request.url.host} are busy."
-            raise httpx.PoolTimeout(message, request=request) from None
+            return await self._connect(requests=1)
+        except httpx.TransportError as error:
+            error.request = request
+            raise
 
-    def _take_idle(self) -> Http1Connection | None:
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.is_at_rest():
-                return connection
-            connection.close()
-        return None
-
-    def _keep(self, connection: Http1Connection) -> None:
-        self._idle.append(connection)
-        if len(self._idle) > self._keep_idle:
-            self._idle.popleft().close()
-
-    def _forget(self, connection: Http1Connection) -> None:
-        """A connection closed; the pump sees that also while it is idle."""
-        if connection in self._idle:
-            self._idle.remove(connection)
-
-    async def _connect(self, request: httpx.Request) -> Http1Connection:
-        url = request.url
-        secure = url.scheme == "https"
-        port = url.port or (443 if secure else 80)
+    async def _wait(self, ticket: Ticket, request: httpx.Request) -> None:
+        ticket.event = trio.Event()
         try:
-            with trio.fail_after(self._connect_timeout):
-                stream = await trio.open_tcp_stream(url.host, port)
-                # From here on the socket is ours, without a Trio object around it: the pump reads it.
-                sock = socket.socket(fileno=stream.socket.detach())
-                try:
-                    sock.setblocking(False)
-                    tls = await self._handshake(sock, url.host) if secure else None
-                    return Http1Connection(sock, self._pump, tls, self._max_reply_bytes, self._forget)
-                except BaseException:
-                    sock.close()
-                    raise
-        except trio.TooSlowError:
-            message = f"No connection to {url.host}:{port} within {self._connect_timeout:g} seconds."
-            raise httpx.ConnectTimeout(message, request=request) from None
-        except ssl.SSLError as error:
-            message = f"TLS with {url.host}:{port} failed: {error.reason or error}."
-            raise httpx.ConnectError(message, request=request) from None
-        except OSError as error:
-            message = f"Cannot connect to {url.host}:{port}: {error.strerror or error}."
-            raise httpx.ConnectError(message, request=request) from None
+            with trio.fail_after(self._dialer.connect_timeout):
+                await ticket.event.wait()
+        except BaseException as error:
+            self._pool.withdraw(ticket)
+            if isinstance(error, trio.TooSlowError):
+                raise httpx.PoolTimeout(self._why_no_place(), request=request) from None
+            raise
 
-    async def _handshake(self, sock: socket.socket, host: str) -> TlsFilter:
-        if self._ssl_context is None:
-            self._ssl_context = ssl.create_default_context()
-        tls = client_end(self._ssl_context, host)
+    def _why_no_place(self) -> str:
+        pool = self._pool
+        if pool.open == pool.max_connections:
+            return f"All {pool.open} connections to {self._dialer.name} are busy."
+        if pool.open:
+            return f"{self._dialer.name} takes no more requests on its {pool.open} connections."
+        return f"No connection to {self._dialer.name} within {self._dialer.connect_timeout:g} seconds."
+
+    # ---- connections
+
+    async def _connect(self, *, requests: int) -> Member:
+        """Turn a place of the pool into a connection."""
+        try:
+            wire = await self._dialer.dial()
+        except BaseException as error:
+            self._pool.failed(error if isinstance(error, httpx.TransportError) else None)
+            raise
+        try:
+            connection = self._open(wire)
+        except BaseException:
+            wire.sock.close()
+            self._pool.failed(None)
+            raise
+        return self._pool.opened(connection, requests=requests)
+
+    def _open(self, wire: Wire) -> Connection:
+        if not wire.http2:
+            return Http1Connection(wire.sock, self._pump, wire.tls, self._max_reply_bytes, self._pool.gone)
+        return Http2Connection(
+            wire.sock,
+            self._pump,
+            wire.tls,
+            max_reply_bytes=self._max_reply_bytes,
+            write_timeout=self._write_timeout,
+            streams=self._pool.expected,
+            on_closed=self._pool.gone,
+            on_changed=self._pool.changed,
+        )
+
+    async def run(self) -> None:
+        """Keep `prewarm` connections open and close those that are idle for too long, until cancelled."""
+        shortest, longest = PATIENCE
+        pause, last = shortest, -math.inf
         while True:
-            complete = tls.handshake()
-            pending = memoryview(tls.outgoing())
-            while pending:
-                try:
-                    pending = pending[sock.send(pending) :]
-                except BlockingIOError:
-                    await trio.lowlevel.wait_writable(sock)
-            if complete:
-                return tls
-            await trio.lowlevel.wait_readable(sock)
-            tls.feed(sock.recv(READ_SIZE))
+            self._pool.attention = trio.Event()
+            look_again = self._pool.evict(trio.current_time())
+            if self._pool.size >= self._prewarm:
+                with trio.CancelScope(deadline=look_again):
+                    await self._pool.attention.wait()
+                continue
+            if trio.current_time() - last > longest:
+                pause = shortest
+            else:
+                await trio.sleep(pause)
+                pause = min(2 * pause, longest)
+            await self._warm_up()
+            last = trio.current_time()
+
+    async def _warm_up(self) -> None:
+        async with trio.open_nursery() as nursery:
+            while self._pool.size < self._prewarm and self._pool.reserve():
+                nursery.start_soon(self._warm_one)
+
+    async def _warm_one(self) -> None:
+        try:
+            await self._connect(requests=0)
+        except httpx.TransportError as error:
+            _log.warning("prewarm_failed", origin=self._dialer.name, error=str(error))
 
     def close(self) -> None:
         """Close the idle connections, and those in use as soon as their requests have ended."""
-        self._keep_idle = 0
-        while self._idle:
-            self._idle.pop().close()
+        self._pool.close()
 
     async def aclose(self) -> None:
         """`close`, by the name that httpx knows."""
         self.close()
+
+
+def open_transport(name: str, settings: ProviderSettings, pump: Pump) -> PooledTransport:
+    """The transport of the provider `name`, as its settings say.
+
+    Raises:
+        ConfigError: as `dialer_for`.
+    """
+    return PooledTransport(
+        pump,
+        dialer_for(name, settings),
+        max_connections=settings.max_connections,
+        silence_timeout=settings.silence_timeout,
+        write_timeout=settings.write_timeout,
+        max_reply_bytes=settings.max_reply_bytes,
+        idle_timeout=settings.idle_timeout,
+        max_lifetime=settings.max_lifetime,
+        prewarm=settings.prewarm,
+    )
+
+
+def dialer_for(name: str, settings: ProviderSettings) -> Dialer:
+    """How connections to the provider `name` are made.
+
+    Raises:
+        ConfigError: its authorities cannot be read, or its proxy cannot be used.
+    """
+    origin = httpx.URL(settings.base_url)
+    try:
+        proxy = proxy_for(origin, settings.proxy)
+    except BadProxy as error:
+        where = f'key `providers."{name}".proxy`: ' if settings.proxy is not None else ""
+        raise ConfigError(f"{where}{error}") from None
+    return Dialer(
+        origin,
+        connect_timeout=settings.connect_timeout,
+        write_timeout=settings.write_timeout,
+        http2=settings.http2,
+        proxy=proxy,
+        ssl_context=None if settings.ca_file is None else _trusting(name, settings.ca_file),
+    )
+
+
+def _trusting(name: str, ca_file: str) -> ssl.SSLContext:
+    """What the system trusts, and the authorities in a file."""
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(ca_file)
+    except (OSError, ssl.SSLError) as error:
+        reason = "it holds no certificate in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
+        raise ConfigError(f'key `providers."{name}".ca_file`: {ca_file} cannot be used: {reason}.') from None
+    return context

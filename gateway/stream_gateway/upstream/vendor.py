@@ -1,21 +1,20 @@
 """A vendor's endpoint: any that speaks one of the dialects."""
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
 import httpx
 import structlog
 
 from stream_gateway.config import ProviderSettings
-from stream_gateway.streams.stream import Stream
 from stream_gateway.upstream.keys import read_key
-from stream_gateway.upstream.provider import ProviderFailed, Reply
+from stream_gateway.upstream.provider import Answer, ProviderFailed, RawReply, Reply
 from stream_gateway.upstream.pump import Pump
-from stream_gateway.upstream.sink import EXTENSION, Headers, Valve
-from stream_gateway.upstream.transport import Answer, PooledTransport
+from stream_gateway.upstream.sink import EXTENSION, SILENCE, Headers, Valve
+from stream_gateway.upstream.transport import Exchange, open_transport
 from stream_protocols.dialects import Dialect, Naming
 from stream_protocols.dialects.registry import DIALECTS, upstream_body
-from stream_protocols.events import COVERED, Record, StreamFailed, StreamStarted
+from stream_protocols.events import COVERED, Record, StreamFailed, StreamStarted, last_usage
 from stream_protocols.request import Request
 
 _log = structlog.get_logger()
@@ -54,34 +53,28 @@ class VendorProvider:
         # Made once: httpx takes longer over headers than over everything else in a request.
         self._headers = httpx.Headers({**headers, "Accept": "application/json"})
         self._stream_headers = httpx.Headers({**headers, "Accept": "text/event-stream"})
-        self.transport = PooledTransport(
-            pump,
-            max_connections=settings.max_connections,
-            connect_timeout=settings.connect_timeout,
-            silence_timeout=settings.silence_timeout,
-            max_reply_bytes=settings.max_reply_bytes,
-        )
+        self.transport = open_transport(name, settings, pump)
 
-    def stream(self, request: Request, model: str, stream: Stream) -> Coroutine[Any, Any, None]:
-        """Append the answer to a stream as it comes (see `Provider`)."""
-        sink = _StreamSink(stream, request.choices, self._dialect, self._key)
-        stream.valve = sink
-        return self._finish(stream, sink, self._send(request, model, sink))
+    def stream(self, request: Request, model: str, answer: Answer) -> Coroutine[Any, Any, None]:
+        """Append the answer's records as they come (see `Provider`)."""
+        sink = _StreamSink(answer, request.choices, self._dialect, self._key)
+        answer.valve = sink
+        return self._finish(answer, sink, self._send(request, model, sink))
 
-    async def _finish(self, stream: Stream, sink: "_StreamSink", answer: Answer) -> None:
+    async def _finish(self, answer: Answer, sink: "_StreamSink", sent: Exchange) -> None:
         try:
-            response = await self._received(answer)
+            response = await self._received(sent)
         except ProviderFailed as error:
-            stream.conclude(error.failure)
+            answer.extend([(error.failure, None)])
             return
-        if stream.log.sealed or sink.accepted:
+        if answer.over or sink.accepted:
             return
         failure = self._failure(response)
         if failure is not None:
-            stream.conclude(failure)
+            answer.extend([(failure, None)])
             return
         # Asked for a stream, it sent a whole reply.
-        stream.extend([sink.started(), *self._dialect.decode_reply(response.read())])
+        answer.extend([sink.started(), *self._dialect.decode_reply(response.read())])
 
     async def complete(self, request: Request, model: str) -> Reply:
         """The whole answer; to a client of the same dialect in the endpoint's own bytes (see `Provider`)."""
@@ -91,45 +84,53 @@ class VendorProvider:
             raise ProviderFailed(failure)
         body = response.read()
         if request.dialect == self.dialect:
-            return Reply(body=body)
+            outcome = self._dialect.inspect_reply(body)
+            if isinstance(outcome, StreamFailed):
+                raise ProviderFailed(outcome)
+            return Reply(body=body, usage=outcome)
         events = tuple(event for event, _ in self._dialect.decode_reply(body))
         if events and isinstance(events[-1], StreamFailed):
             raise ProviderFailed(events[-1])
-        return Reply(events=events)
+        return Reply(events=events, usage=last_usage(events))
 
-    async def ask(self, request: Request, path: str, body: bytes) -> bytes:
-        """The endpoint's own answer to a request of its dialect that is no generation.
+    async def call(self, path: str, body: bytes, headers: Sequence[tuple[str, str]] = ()) -> RawReply:
+        """The endpoint's own answer to a request that is no generation, whatever it is.
 
         Args:
             path: below the base URL.
-            body: for the endpoint; of `request` only the headers are used.
+            body: JSON, as the endpoint wants it.
+            headers: of the client's, for the endpoint to see.
 
         Raises:
-            ProviderFailed: there is none.
+            ProviderFailed: there is none, or it is an error.
         """
-        response = await self._received(self._post(httpx.URL(self._base + path), request, body, None))
-        failure = self._failure(response)
+        headers = (("Accept", "*/*"), *headers)
+        response = await self._received(self._post(httpx.URL(self._base + path), body, headers, None))
+        failure = None if response.is_success else self._failure(response)
         if failure is not None:
             raise ProviderFailed(failure)
-        return response.read()
+        return RawReply(response.status_code, response.headers.get("content-type"), response.read())
 
-    def _send(self, asked: Request, model: str, sink: "_StreamSink | None") -> Answer:
+    def _send(self, asked: Request, model: str, sink: "_StreamSink | None") -> Exchange:
         stream = sink is not None
         body = upstream_body(asked, self._dialect, model=model, stream=stream)
-        return self._post(self._url(model, stream), asked, body, sink)
+        headers = asked.headers if asked.dialect == self.dialect else ()
+        return self._post(self._url(model, stream), body, headers, sink)
 
-    def _post(self, url: httpx.URL, asked: Request, body: bytes, sink: "_StreamSink | None") -> Answer:
+    def _post(
+        self, url: httpx.URL, body: bytes, more: Sequence[tuple[str, str]], sink: "_StreamSink | None"
+    ) -> Exchange:
         headers = httpx.Headers(self._headers if sink is None else self._stream_headers)
         headers["Content-Length"] = str(len(body))
-        if asked.headers and asked.dialect == self.dialect:
-            headers.update(asked.headers)
-        extensions = {} if sink is None else {EXTENSION: sink}
+        if more:
+            headers.update(more)
+        extensions = {} if sink is None else {EXTENSION: sink, SILENCE: sink.answer.silence}
         request = httpx.Request("POST", url, headers=headers, stream=httpx.ByteStream(body), extensions=extensions)
         return self.transport.handle_async_request(request)
 
-    async def _received(self, answer: Answer) -> httpx.Response:
+    async def _received(self, sent: Exchange) -> httpx.Response:
         try:
-            return await answer
+            return await sent
         except httpx.TimeoutException as error:
             raise ProviderFailed(self._unreachable("upstream_timeout", error, 504)) from None
         except httpx.TransportError as error:
@@ -164,12 +165,12 @@ class VendorProvider:
 
 
 class _StreamSink:
-    """Decodes one streamed answer into a stream; also the stream's valve."""
+    """Decodes one streamed answer; also the answer's valve."""
 
-    def __init__(self, stream: Stream, choices: int, dialect: Dialect, key: str | None) -> None:
+    def __init__(self, answer: Answer, choices: int, dialect: Dialect, key: str | None) -> None:
         self.accepted = False
+        self.answer = answer
         self._key = key.encode() if key else None
-        self._stream = stream
         self._choices = choices
         self._decoder = dialect.decoder()
         self._naming = self._decoder if isinstance(self._decoder, Naming) else None
@@ -178,7 +179,7 @@ class _StreamSink:
 
     def started(self) -> Record:
         """The gateway's word for the beginning; a vendor's client gets the vendor's own instead."""
-        source = self._stream.source
+        source = self.answer.source
         return StreamStarted(source.model, source.created, self._choices), COVERED
 
     def begin(self, status: int, headers: Headers, valve: Valve) -> bool:
@@ -200,11 +201,11 @@ class _StreamSink:
     def flush(self) -> None:
         """Append what was decoded: one read, one append."""
         if self._naming is not None and self._naming.answer_id is not None:
-            self._stream.known_as(self._naming.answer_id)
+            self.answer.known_as(self._naming.answer_id)
             self._naming = None
         records, self._records = self._records, []
-        self._stream.extend(records)
-        if self._stream.log.sealed and self._valve is not None:
+        self.answer.extend(records)
+        if self.answer.over and self._valve is not None:
             self._valve.expect_end()
 
     def end(self) -> None:

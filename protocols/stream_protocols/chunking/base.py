@@ -1,6 +1,6 @@
 """What a chunker is."""
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -34,13 +34,21 @@ class Conditions(msgspec.Struct, frozen=True):
 
     Attributes:
         rtt: smoothed round-trip time in seconds.
+        least_rtt: the shortest of the last minutes: what the network takes when nothing waits in it.
         rate: bytes a second that were delivered lately.
+        window: packets that may be on their way at once, however small they are (TCP's congestion window).
         unsent: bytes that the kernel holds and has not sent yet.
     """
 
     rtt: float = 0.0
+    least_rtt: float = 0.0
     rate: float = 0.0
+    window: int = 0
     unsent: int = 0
+
+
+MAX_PATIENCE: Final = 5.0
+"""Seconds for which any text may be held, whatever a chunker says: after that a client looks broken."""
 
 
 class Chunker:
@@ -53,8 +61,11 @@ class Chunker:
     immediate: ClassVar[bool] = False
     """A client that keeps up gets each event at once, as it is; `cut` is asked only about one that lags."""
 
+    pace: float = 0.0
+    """Seconds that lie between two chunks of an `immediate` chunker; what comes sooner is shown to `cut`."""
+
     patience: float = 0.5
-    """Seconds for which text may be held; then it leaves all the same, whole."""
+    """Seconds for which text may be held; then it leaves all the same, whole. At most `MAX_PATIENCE` count."""
 
     def cut(self, waiting: Waiting) -> int:
         """How many characters of `waiting.text` leave now as one chunk; 0: none, until more comes or patience ends.
@@ -65,8 +76,8 @@ class Chunker:
         raise NotImplementedError
 
     def hold(self, waited: float, since: float) -> float:
-        """Seconds after which what is held leaves all the same; `waited` and `since` as in `Waiting`."""
+        """Seconds after which what is held leaves at the latest; `waited` and `since` as in `Waiting`."""
         return self.patience - waited
 
     def observe(self, conditions: Conditions) -> None:
-        """Hear what the network shows, before `cut` is asked about a client that lags."""
+        """Hear what the network shows: now and then, and before `cut` is asked about a client that lags."""

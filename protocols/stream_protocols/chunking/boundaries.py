@@ -58,22 +58,20 @@ def _after_escape(text: str, cut: int) -> int:
 
 def utf8_cut(text: str, size: int) -> int:
     """The largest safe cut of at most `size` bytes of UTF-8; of more, if one grapheme is that large."""
-    taken = 0
-    for index, character in enumerate(text):
-        taken += _width(character)
-        if taken > size:
-            return safe_cut(text, index)
-    return len(text)
+    head = text[:size]
+    if not head.isascii():
+        # Back from a byte that continues a character; a surrogate, which no JSON should hold, counts as three bytes.
+        encoded = head.encode("utf-8", "surrogatepass")
+        stop = min(size, len(encoded))
+        while stop < len(encoded) and encoded[stop] & 0xC0 == 0x80:
+            stop -= 1
+        head = encoded[:stop].decode("utf-8", "surrogatepass")
+    return safe_cut(text, len(head))
 
 
 def utf8_length(text: str) -> int:
     """Bytes of UTF-8."""
-    return len(text) if text.isascii() else sum(map(_width, text))
-
-
-def _width(character: str) -> int:
-    code = ord(character)
-    return 1 if code < 0x80 else 2 if code < 0x800 else 3 if code < 0x10000 else 4
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def word_ends(text: str) -> Iterator[int]:

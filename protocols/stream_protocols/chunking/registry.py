@@ -1,6 +1,6 @@
 """Chunking strategies by name, as requests and configurations write them: `sentences`, `bytes:256`, `interval:40`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from stream_protocols.chunking.adaptive import Adaptive
@@ -30,33 +30,40 @@ _PLAIN: Final[dict[str, MakeChunker]] = {
 }
 
 
-def chunking(text: str, custom: "dict[str, MakeChunker] | None" = None) -> MakeChunker:
+def chunking(text: str, custom: Mapping[str, MakeChunker] | None = None, *, field: str = "chunking") -> MakeChunker:
     """The strategy that a text names.
 
     Args:
         custom: further strategies by their names.
+        field: where the text stood, for the error.
 
     Raises:
         InvalidField: there is none of that name, or its number is out of range.
     """
     name, _, number = text.partition(":")
-    plain = (custom or {}).get(text) or _PLAIN.get(text)
+    plain = _PLAIN.get(text) or (custom or {}).get(text)
     if plain is not None:
         return plain
     if name == "bytes":
-        size = _number(text, number, MAX_BYTES)
+        size = _number(text, number, MAX_BYTES, field)
         return (lambda: Bytes(size)) if size else Bytes
     if name == "interval":
-        milliseconds = _number(text, number, MAX_INTERVAL)
+        milliseconds = _number(text, number, MAX_INTERVAL, field)
         return (lambda: Interval(milliseconds / 1000)) if milliseconds else Interval
     known = ", ".join([*_PLAIN, "bytes:SIZE", "interval:MILLISECONDS", *(custom or {})])
-    raise InvalidField(f"There is no chunking {text[:64]!r}; use one of {known}.", param="chunking")
+    raise InvalidField(f"Field `{field}` is wrong: there is no chunking {text[:64]!r}; known: {known}.", param=field)
 
 
-def _number(text: str, number: str, limit: int) -> int:
+def is_taken(name: str) -> bool:
+    """Whether a name cannot be given to a strategy of somebody's own."""
+    return name in _PLAIN or name.partition(":")[0] in ("bytes", "interval")
+
+
+def _number(text: str, number: str, limit: int, field: str) -> int:
     """The number of a strategy; 0 when it has none."""
     if not number and ":" not in text:
         return 0
     if not (number.isascii() and number.isdecimal() and len(number) < 10 and 1 <= int(number) <= limit):
-        raise InvalidField(f"Chunking {text[:64]!r} needs a whole number from 1 to {limit}.", param="chunking")
+        message = f"Field `{field}` is wrong: {text[:64]!r} needs a whole number from 1 to {limit}."
+        raise InvalidField(message, param=field)
     return int(number)

@@ -23,9 +23,10 @@ class Bytes(Chunker):
         self._size = size
 
     def cut(self, waiting: Waiting) -> int:
-        if not waiting.final and utf8_length(waiting.text) < self._size:
+        text, size = waiting.text, self._size
+        if not waiting.final and len(text) < size and utf8_length(text) < size:
             return 0
-        return utf8_cut(waiting.text, self._size)
+        return utf8_cut(text, size)
 
 
 class Interval(Chunker):

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import regex
+
 from stream_protocols.chunking.base import Chunker, Waiting
 from stream_protocols.chunking.boundaries import safe_cut
 
@@ -21,46 +23,25 @@ class Lines(Chunker):
         return safe_cut(waiting.text, MAX_LINE)
 
 
+_TOKENS: Final = regex.compile(r'"(?:[^"\\]|\\.)*+(?:"|(\\?)\Z)|[,:{}\[\]\s]', regex.DOTALL)
+"""What ends between two tokens (RFC 8259 §7): a string, or a character that separates. The group: one has not ended."""
+
+
 class Json(Chunker):
     """JSON in pieces that end between tokens, so that a parser of partial JSON always has whole strings and numbers."""
 
     patience = 1.0
 
     def __init__(self) -> None:
-        self._in_string = False
-        self._escaped = False
+        self._inside = ""  # of a string that left without its end: the quotation mark, and a backslash if that was last
 
     def cut(self, waiting: Waiting) -> int:
-        text = waiting.text
-        end = self._last_boundary(text)
-        if not end and (waiting.final or len(text) > MAX_LINE):
-            end = safe_cut(text, MAX_LINE)
-        self._advance(text[:end])
-        return end
-
-    def _last_boundary(self, text: str) -> int:
-        """After the last `,`, `:`, bracket or space that is not inside a string."""
-        in_string, escaped, end = self._in_string, self._escaped, 0
-        for index, character in enumerate(text, 1):
-            if in_string:
-                if escaped:
-                    escaped = False
-                elif character == "\\":
-                    escaped = True
-                elif character == '"':
-                    in_string, end = False, index
-            elif character == '"':
-                in_string = True
-            elif character in ",:{}[] \t\r\n":
-                end = index
-        return end
-
-    def _advance(self, text: str) -> None:
-        """Remember whether what has left ends inside a string."""
-        for character in text:
-            if self._escaped:
-                self._escaped = False
-            elif self._in_string and character == "\\":
-                self._escaped = True
-            elif character == '"':
-                self._in_string = not self._in_string
+        begun = len(self._inside)
+        text = self._inside + waiting.text
+        end = max((match.end() for match in _TOKENS.finditer(text) if match[1] is None), default=0)
+        if end <= begun and (waiting.final or len(waiting.text) > MAX_LINE):
+            end = begun + safe_cut(waiting.text, MAX_LINE)
+        if end > begun:
+            left = [match[1] for match in _TOKENS.finditer(text[:end])]
+            self._inside = '"' + left[-1] if left and left[-1] is not None else ""
+        return max(end - begun, 0)

@@ -23,17 +23,20 @@ _END: Final = regex.compile(
 
 _ABBREVIATION: Final = regex.compile(
     r"""(?: ^ | [\s(\["'“„«] ) (?:
-        \p{Lu}                                            # an initial: J. S. Bach
+        (?-i: \p{Lu} )                                    # an initial: J. S. Bach
         | (?: \p{L}\. )+ \p{L}                            # e.g., i.e., z.B., U.S.
-        | mr|mrs|ms|dr|prof|st|jr|sr|mt|vs|etc|cf|al|ca|approx|dept|est|fig|gen|gov|inc|ltd|no|nos|vol|pp|ed|eds
-        | jan|feb|mar|apr|jun|jul|aug|sep|sept|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun
-        | bzw|bspw|ggf|usw|vgl|hr|fr|nr|str|abb|evtl      # German
-        | m|mm|mme|mlle|av|env|p\.\ ex                    # French
+        | mr|mrs|ms|dr|prof|st|jr|sr|mt|vs|etc|cf|ca|approx|dept|gov|inc|ltd|et\ al
+        | (?-i: Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec|Mon|Tue|Wed|Thu|Fri|Gen|Fig )
+        | bzw|bspw|ggf|usw|vgl|hr|fr|nr|abb|evtl          # German
+        | mm|mme|mlle|p\.\ ex                             # French
         | sra|srta|dra|ud|uds|pág|núm                     # Spanish, Portuguese
     ) $""",
     regex.VERBOSE | regex.IGNORECASE,
 )
 """Words before a full stop that ends no sentence."""
+
+_NUMBERED: Final = regex.compile(r"(?:^|\s)(?:nos?|figs?|vols?|pp?|eds?|secs?|ch)$", regex.IGNORECASE)
+"""Words that are abbreviations before a number, and may end a sentence elsewhere."""
 
 _ORDINAL: Final = regex.compile(r"(?:^|\n|\s)\d{1,3}$")
 """A number before a full stop: of a list, or an ordinal (German "am 3. Mai")."""
@@ -75,6 +78,6 @@ def _goes_on(text: str, match: "regex.Match[str]") -> bool:
     if not match[0].startswith(".") or match[0].startswith(".."):
         return False
     before, after = text[max(match.start() - 24, 0) : match.start()], text[match.end() : match.end() + 1]
-    if after.islower():
+    if after.islower() or (after.isdigit() and _NUMBERED.search(before)):
         return True
     return bool(_ABBREVIATION.search(before) or _ORDINAL.search(before))

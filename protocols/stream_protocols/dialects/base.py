@@ -6,8 +6,8 @@ from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
-from stream_protocols.conversation import Conversation
-from stream_protocols.events import Event, Record, StreamCancelled, StreamFailed
+from stream_protocols.conversation import Conversation, Image, Message, Text, Untranslatable
+from stream_protocols.events import Event, Record, StreamCancelled, StreamFailed, Usage, last_usage
 from stream_protocols.request import Request
 
 
@@ -73,6 +73,9 @@ class SequenceEncoder(abc.ABC):
     passthrough: ClassVar[str]
     """The dialect whose own frames its clients want untouched."""
 
+    counted: ClassVar[bool] = False
+    """Its clients come back with the number of a frame, so that every client must get the same ones."""
+
     @abc.abstractmethod
     def encode(self, event: Event) -> Sequence[Frame]:
         """The frames that an event becomes, possibly none."""
@@ -90,6 +93,8 @@ class Dialect(abc.ABC):
     """Headers of a client's that a provider of the same dialect should see, in lower case."""
     headers: ClassVar[Mapping[str, str]] = {}
     """Headers that every request to a provider carries, in lower case; a forwarded one of the same name replaces it."""
+    params: ClassVar[Mapping[str, str]] = {}
+    """What a client has to be told of as another field than OpenAI's chat has: its name there, and here."""
 
     # ---- requests
 
@@ -131,6 +136,40 @@ class Dialect(abc.ABC):
         """The settings of a request that its answers repeat, for `Source`; few bytes, since they are kept as long."""
         return b""
 
+    def needs(self, request: Request) -> frozenset[str]:
+        """What a model must be able to do to answer: `tools`, `images`, `reasoning`.
+
+        Of a request that only its own vendor understands, nothing is known.
+        """
+        try:
+            asked = self.read(request)
+        except Untranslatable:
+            return frozenset()
+        parts = [part for message in asked.messages for part in message.parts]
+        found = {
+            "tools": bool(asked.tools),
+            "images": any(isinstance(part, Image) for part in parts),
+            "reasoning": bool(asked.effort or asked.reasoning_tokens),
+        }
+        return frozenset(name for name, needed in found.items() if needed)
+
+    def continued(self, request: Request, text: str) -> Request:
+        """The request for the rest of an answer that began with `text`, given back as the assistant's words.
+
+        Raises:
+            Untranslatable: it asks for what cannot be put in neutral words.
+        """
+        if not text:
+            return request
+        asked = self.read(request)
+        *before, last = asked.messages
+        if last.role != "assistant":
+            before, last = [*before, last], Message("assistant", ())
+        whole = Message("assistant", (*last.parts, Text(text)))
+        asked = msgspec.structs.replace(asked, messages=(*before, whole))
+        body = self.write(asked, model=request.model, stream=request.stream)
+        return msgspec.structs.replace(request, body=body)
+
     # ---- reaching a provider
 
     @abc.abstractmethod
@@ -151,6 +190,12 @@ class Dialect(abc.ABC):
     def decode_reply(self, body: bytes) -> list[Record]:
         """A whole answer as the records of a stream; never raises (see `Decoder`)."""
 
+    def inspect_reply(self, body: bytes) -> StreamFailed | Usage | None:
+        """What is wrong with a whole answer that is to be handed on as it is, or, when nothing is, its usage."""
+        events = [event for event, _ in self.decode_reply(body)]
+        last = events[-1] if events else None
+        return last if isinstance(last, StreamFailed) else last_usage(events)
+
     @abc.abstractmethod
     def decode_error(self, body: bytes, status: int, retry_after: str | None = None) -> StreamFailed:
         """A provider's error reply, which may be anything, as the failure it reports."""
@@ -164,5 +209,5 @@ class Dialect(abc.ABC):
         """The whole answer that says what the events of a finished stream said."""
 
     @abc.abstractmethod
-    def encode_error(self, failure: StreamFailed | StreamCancelled, param: str | None = None) -> bytes:
-        """The body of an error reply, in the vendor's shape. `param`: the field to blame."""
+    def encode_error(self, failure: StreamFailed | StreamCancelled) -> bytes:
+        """The body of an error reply, in the vendor's shape."""

@@ -11,17 +11,19 @@ from contextlib import asynccontextmanager
 import trio
 import trio.testing
 
-from stream_gateway.config import SocketSettings, StreamSettings
+from stream_gateway.config import Config, SocketSettings, StreamSettings
 from stream_gateway.engines.memory import MemoryEngine
 from stream_gateway.server.exchange import BodyOutlet, Exchange, HeaderList
 from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.sockets.socket import WebSocket
 from stream_gateway.server.sockets.wire import Serve
+from stream_gateway.streams.chunkers import Chunkers
+from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.stream import Stream
 from stream_gateway.upstream import demo
 from stream_gateway.upstream.demo import DemoProvider
-from stream_gateway.upstream.routing import Router
+from stream_gateway.upstream.routing.router import Router
 from stream_protocols.chunking import Conditions
 from stream_protocols.events import StreamStarted
 from tests.doubles.sockets.raw_socket import JSON, MSGPACK, RawSocket
@@ -181,8 +183,9 @@ class SocketRig:
 
     def __init__(self, settings: SocketSettings, streams: StreamSettings, nursery: trio.Nursery) -> None:
         self.settings = settings
-        self.registry = Registry(streams, MemoryEngine(100_000_000))
-        self.service = SocketService(settings, self.registry, Router({}, {demo.NAME: DemoProvider()}))
+        self.registry = Registry(streams, MemoryEngine(100_000_000), chunkers=Chunkers({}, {}, "passthrough"))
+        router = Router(Config(), {demo.NAME: DemoProvider()})
+        self.service = SocketService(settings, self.registry, Generations(self.registry, router))
         self._nursery = nursery
 
     async def connect(self, *, binary: bool = False, extensions: str | None = None, peer: str = "p") -> SessionClient:

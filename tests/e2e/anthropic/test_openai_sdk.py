@@ -24,9 +24,9 @@ CALLS = (
 )
 TOOLS: Any = [{"type": "function", "function": {"name": call.name, "parameters": {"type": "object"}}} for call in CALLS]
 USAGE = {
-    "prompt_tokens": 12,
+    "prompt_tokens": 7,
     "completion_tokens": 30,
-    "total_tokens": 42,
+    "total_tokens": 37,
     "prompt_tokens_details": {"cached_tokens": 3, "cache_write_tokens": 2},
 }
 
@@ -133,7 +133,7 @@ async def test_what_the_provider_is_asked(upstream: VendorServer, chat: openai.A
 async def test_what_the_provider_cannot_be_asked(chat: openai.AsyncOpenAI, stream: bool) -> None:
     with pytest.raises(openai.BadRequestError, match="`n`") as caught:
         await chat.chat.completions.create(model="mock", messages=MESSAGES, n=2, stream=stream)
-    assert caught.value.code == "untranslatable_field"
+    assert (caught.value.code, caught.value.param) == ("untranslatable_field", "n")
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
@@ -152,6 +152,7 @@ async def test_upstream_refuses(
     upstream.scripts["m"] = Script(refusal=refusal)
     with pytest.raises(kind) as caught:
         await chat.chat.completions.create(model="m", messages=MESSAGES, stream=stream)
+    assert caught.value.code == upstream.code_of(refusal)
     assert refusal.message in caught.value.message
     assert caught.value.response.headers.get("retry-after") == refusal.headers.get("Retry-After")
 

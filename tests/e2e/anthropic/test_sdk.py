@@ -40,14 +40,14 @@ async def test_text(upstream: VendorServer, sdk: anthropic.AsyncAnthropic, strea
 
 
 @EITHER
-async def test_usage(upstream: VendorServer, sdk: anthropic.AsyncAnthropic, dialect: str, stream: bool) -> None:
+async def test_usage(upstream: VendorServer, sdk: anthropic.AsyncAnthropic, stream: bool) -> None:
     """What came from the cache is no part of `input_tokens` here, and the sum is all there was."""
-    upstream.scripts["m"] = Script(deltas=words(30))
+    upstream.scripts["m"] = Script(deltas=words(30), reasoning=("a", "b"))
     usage = (await ask(sdk, model="m", stream=stream)).usage
-    assert usage.output_tokens == 30
+    assert (usage.output_tokens, usage.output_tokens_details.thinking_tokens) == (32, 2)
     assert usage.cache_read_input_tokens == 3
     written = usage.cache_creation_input_tokens
-    assert usage.input_tokens + usage.cache_read_input_tokens + written == (12 if dialect == "anthropic" else 7)
+    assert usage.input_tokens + usage.cache_read_input_tokens + written == 7
 
 
 @EITHER
@@ -132,24 +132,34 @@ async def test_images(upstream: VendorServer, sdk: anthropic.AsyncAnthropic, dia
     content: Any = [{"type": "text", "text": "What is this? Ünïcode 🎉"}, {"type": "image", "source": source}]
     upstream.scripts["m"] = Script()
     await ask(sdk, model="m", stream=True, messages=[{"role": "user", "content": content}])
-    (message,) = (await upstream.next_exchange()).request.json["messages"]
+    request = (await upstream.next_exchange()).request
     if dialect == "anthropic":
-        assert message["content"] == content
+        assert request.json["messages"] == [{"role": "user", "content": content}]
     else:
-        assert "iVBORw0KGgo=" in str(message)
-        assert "Ünïcode 🎉" in str(message)
+        assert "iVBORw0KGgo=" in str(request.json)
+        assert "Ünïcode 🎉" in str(request.json)
 
 
 async def test_instructions_and_settings_reach_the_provider(
-    upstream: VendorServer, sdk: anthropic.AsyncAnthropic, dialect: str
+    upstream: VendorServer, sdk: anthropic.AsyncAnthropic
 ) -> None:
     upstream.scripts["mock"] = Script()
-    await ask(sdk, model="renamed", stream=True, system="Be brief.", stop_sequences=["END"], extra_body=HOT)
-    sent = (await upstream.next_exchange()).request.json
-    assert sent["model"] == "mock"
-    assert "Be brief." in str(sent)
-    assert "END" in str(sent)
-    assert 0.25 in sent.values()
+    await ask(sdk, model="renamed", stream=True, system="Be brief.", extra_body=HOT)
+    request = (await upstream.next_exchange()).request
+    assert upstream.model_of(request) == "mock"
+    for piece in ("Be brief.", "0.25"):
+        assert piece in str(request.json)
+
+
+@EITHER
+async def test_stop_sequences(upstream: VendorServer, sdk: anthropic.AsyncAnthropic, stream: bool) -> None:
+    """They reach the provider, or are refused under the name that the client gave them."""
+    if not upstream.takes_stop:
+        with pytest.raises(anthropic.BadRequestError, match="`stop_sequences`"):
+            await ask(sdk, model="mock", stream=stream, stop_sequences=["END"])
+        return
+    await ask(sdk, model="mock", stream=stream, stop_sequences=["END"])
+    assert "END" in str((await upstream.next_exchange()).request.json)
 
 
 async def test_what_the_providers_dialect_cannot_say(sdk: anthropic.AsyncAnthropic, dialect: str) -> None:

@@ -146,11 +146,10 @@ async def test_a_tool_loop(vendor: VendorServer, sdk: openai.AsyncOpenAI) -> Non
 
 
 @pytest.mark.parametrize("choice", ["auto", "none", "required", {"type": "function", "name": "time"}])
-async def test_the_choice_among_tools(vendor: VendorServer, sdk: openai.AsyncOpenAI, choice: Any) -> None:
+async def test_the_choice_among_tools(vendor: VendorServer, sdk: openai.AsyncOpenAI, dialect: str, choice: Any) -> None:
     vendor.scripts["m"] = Script()
-    reply = await sdk.responses.create(
-        model="m", input="hello", tools=TOOLS, tool_choice=choice, parallel_tool_calls=False
-    )
+    alone: Any = {} if dialect == "gemini" else {"parallel_tool_calls": False}  # which has no word for it
+    reply = await sdk.responses.create(model="m", input="hello", tools=TOOLS, tool_choice=choice, **alone)
     assert reply.status == "completed"
     sent = json.dumps((await vendor.next_exchange()).request.json)
     assert "time" in sent
@@ -191,15 +190,19 @@ async def test_how_it_ends(
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 async def test_a_refusal(vendor: VendorServer, sdk: openai.AsyncOpenAI, stream: bool) -> None:
-    vendor.scripts["m"] = Script(deltas=("I would ", "rather not."), declines=True)
+    """One that its vendor does not mark stays a text, and the response is incomplete."""
+    kind = "refusal" if vendor.marks_refusals else "output_text"
+    vendor.scripts["m"] = script = Script(deltas=("I would ", "rather not."), declines=True)
     if stream:
         events = await events_of(sdk, model="m")
-        assert "".join(e.delta for e in events if e.type == "response.refusal.delta") == "I would rather not."
+        assert "".join(e.delta for e in events if e.type == f"response.{kind}.delta") == script.text
         response = events[-1].response
     else:
         response = await sdk.responses.create(model="m", input="hello")
-    message: Any = response.output[0]
-    assert (message.content[0].type, message.content[0].refusal) == ("refusal", "I would rather not.")
+    (part,) = response.output[0].content
+    assert (part.type, part.refusal if vendor.marks_refusals else part.text) == (kind, script.text)
+    details = response.incomplete_details
+    assert (details and details.reason) == (None if vendor.marks_refusals else "content_filter")
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
@@ -277,6 +280,7 @@ async def test_what_another_vendor_has_no_words_for(sdk: openai.AsyncOpenAI, dia
     with pytest.raises(openai.BadRequestError) as caught:
         await sdk.responses.create(model="m", input="hello", tools=[{"type": "web_search"}], stream=True)
     assert "tools[0]" in caught.value.message
+    assert (caught.value.code, caught.value.param) == ("untranslatable_field", "tools[0]")
 
 
 @pytest.mark.parametrize("dialect", ["openai_responses"], indirect=True)

@@ -8,6 +8,7 @@ from stream_protocols.dialects.openai_chat import OpenAIChatDecoder
 from stream_protocols.events import (
     COVERED,
     Event,
+    Opaque,
     ReasoningDelta,
     Record,
     RefusalDelta,
@@ -75,12 +76,25 @@ class Model:
                     deliveries.append((number, encoder.encode(rest)))
         return [(number, payload) for number, payload in deliveries if payload]
 
-    def meaning(self, seq: int, offset: int, end: int) -> dict[tuple[str, int], str]:
-        """The words between a position and the end of record `end`."""
+    def meaning(self, seq: int, offset: int, end: int, inside: int = 0) -> dict[tuple[str, int], str]:
+        """The words from a position on to the end of record `end`, or to `inside` characters of the next."""
         events = [event for event, _ in self.records[seq:end]]
+        if inside:
+            event = self.records[end][0]
+            assert isinstance(event, _TEXTS)
+            events.append(type(event)(event.text[:inside], event.choice))
         if events:
             events[0] = cut(events[0], offset)
         return meaning(events)
+
+    def others(self, seq: int, end: int) -> list[str]:
+        """The kinds of the events after record `seq`, up to `end`, that are no words and that everybody is told."""
+        return others(event for event, _ in self.records[seq:end])
+
+
+def others(events: Iterable[Event]) -> list[str]:
+    """The kinds of those events that are no words, and no vendor's own."""
+    return [type(event).__name__ for event in events if not isinstance(event, (*_TEXTS, Opaque))]
 
 
 def meaning(events: Iterable[Event]) -> dict[tuple[str, int], str]:

@@ -1,19 +1,24 @@
 """Chunkers at work: what a client gets when, what is held for how long, and what becomes of a chunker that fails."""
 
+import json
+
 import pytest
 import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
+from stream_gateway.server.formats import renderer_for
 from stream_gateway.streams.stream import FANOUT_SLICE
 from stream_protocols.chunking import Chunker, Waiting
 from stream_protocols.chunking.adaptive import Adaptive
 from stream_protocols.chunking.sizes import Bytes, Interval
 from stream_protocols.chunking.words import Sentences
 from stream_protocols.events import StreamFinished, TextDelta
+from stream_protocols.sse import SseDecoder
 from tests.gateway.streams.conftest import MakeRig
 from tests.gateway.streams.rig import Rig, settle, texts
 
+DELTA = "response.output_text.delta"
 FINISHED = [(StreamFinished("stop"), None)]
 
 
@@ -41,6 +46,25 @@ async def test_what_is_held_leaves_when_patience_ends(rig: Rig, autojump_clock: 
     assert reader.texts() == ["It goes on and on"]
     await trio.sleep(Sentences.patience * 0.2)
     assert reader.texts()[1:] == [" and"]
+
+
+async def test_who_counts_frames_gets_them_as_they_are(rig: Rig, mock_clock: MockClock) -> None:
+    """Merged or cut ones would be other numbers than those that a client hears who comes back."""
+    stream = rig.stream()
+    live, lagging = [
+        await rig.reader(stream, renderer=renderer_for(stream, "openai_responses"), room=room, chunker=Sentences())
+        for room in (float("inf"), 0)
+    ]
+    for word in ("One", " two", ". Three", " four. "):
+        stream.extend(texts(word))
+    lagging.outlet.allow(1_000_000)
+    stream.extend(FINISHED)
+    told = renderer_for(stream, "openai_responses").render(1, stream.log.after(0))
+    for reader in (live, lagging):
+        await reader.left.wait()
+        deltas = [json.loads(event.data) for event in reader.outlet.events() if event.event == DELTA]
+        assert [delta["delta"] for delta in deltas] == ["One", " two", ". Three", " four. "]
+        assert reader.outlet.events() == SseDecoder().feed(told)
 
 
 async def test_what_is_held_leaves_with_the_end(rig: Rig, mock_clock: MockClock) -> None:

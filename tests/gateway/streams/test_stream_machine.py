@@ -1,8 +1,8 @@
 """The heart as a state machine: log, stream and subscriptions against a model that forgets nothing.
 
 Whatever clients and provider do, no subscriber ever misses or repeats anything, a gap is always announced, and
-the log never holds more than it may. Native clients and clients of the provider's own dialect are mixed, and take
-over each other's cursors.
+the log never holds more than it may. Native clients and clients of the provider's own dialect, with and without
+chunkers, are mixed, and take over each other's cursors.
 """
 
 import json
@@ -20,12 +20,13 @@ from stream_gateway.config import StreamSettings
 from stream_gateway.server.delivery import Start, gap_notice, resume
 from stream_gateway.server.formats import renderer_for
 from stream_gateway.streams.room import LAGGED
+from stream_protocols.chunking.registry import chunking
 from stream_protocols.cursor import format_cursor, parse_cursor
 from stream_protocols.dialects.native import NativeEncoder
 from stream_protocols.dialects.openai_chat import OpenAIChatDecoder, OpenAIChatEncoder
 from stream_protocols.errors import CursorExpired, UnknownStream
-from stream_protocols.events import COVERED, Record, StreamCancelled, StreamStarted
-from tests.gateway.streams.model import Delivery, Model, meaning, text_of, understood
+from stream_protocols.events import COVERED, Opaque, Record, StreamCancelled, StreamStarted
+from tests.gateway.streams.model import Delivery, Model, meaning, others, text_of, understood
 from tests.gateway.streams.outlet import SlowOutlet
 from tests.gateway.streams.rig import Reader, Rig, total
 from tests.gateway.streams.trio_thread import TrioThread
@@ -34,6 +35,17 @@ from tests.protocols.dialects.openai_chat.frames import DONE, Json, choice, chun
 RETAIN = 3000
 STALL = 10.0
 KEEP = 100.0
+CHUNKINGS = [
+    "passthrough",
+    "passthrough",
+    "adaptive",
+    "words",
+    "sentences",
+    "json",
+    "bytes:3",
+    "bytes:40",
+    "interval:40",
+]
 
 
 @contextmanager
@@ -50,9 +62,10 @@ def small_steps() -> Iterator[None]:
 class Client:
     """One client: its subscription, where that began, and what has arrived."""
 
-    def __init__(self, reader: Reader, dialect: str, start: Start) -> None:
+    def __init__(self, reader: Reader, dialect: str, chunking: str, start: Start) -> None:
         self.reader = reader
         self.dialect = dialect
+        self.chunking = chunking
         self.start = start
 
     @property
@@ -69,8 +82,11 @@ class Client:
         return [(parse_cursor(event.id or "").position.seq, event.data) for event in events]
 
     def last_seen(self) -> tuple[int, int]:
-        deliveries = self.deliveries()
-        return (deliveries[-1][0], 0) if deliveries else (self.start.after, self.start.offset)
+        ids = [event.id for event in self.reader.outlet.events() if event.id is not None]
+        if not ids:
+            return self.start.after, self.start.offset
+        position = parse_cursor(ids[-1]).position
+        return position.seq, position.offset
 
 
 somebody_is_attached = precondition(lambda self: any(client.attached for client in self.clients))
@@ -151,26 +167,27 @@ class StreamMachine(RuleBasedStateMachine):
     @it_can_be_found
     @rule(
         dialect=st.sampled_from(["native", "openai_chat"]),
+        chunking=st.sampled_from(CHUNKINGS),
         seq=st.integers(0, 60),
         offset=st.integers(0, 4),
         room=st.just(math.inf) | st.integers(0, 400),
     )
-    def subscribe(self, dialect: str, seq: int, offset: int, room: float) -> None:
+    def subscribe(self, dialect: str, chunking: str, seq: int, offset: int, room: float) -> None:
         """A client that comes with a cursor on any earlier position, inside frames and texts too."""
         head = len(self.model.records)
         seq %= head + 1
         if seq == head or offset >= len(text_of(self.model.records[seq][0])):
             offset = 0
-        self.come(dialect, seq, offset, room)
+        self.come(dialect, chunking, seq, offset, room)
 
-    def come(self, dialect: str, seq: int, offset: int, room: float) -> None:
+    def come(self, dialect: str, chunking: str, seq: int, offset: int, room: float) -> None:
         log = self.stream.log
         cursor = format_cursor(self.stream.id, log.epoch, seq, offset)
         lost = log.oldest - 1 - seq
         if lost > 0 and dialect != "native":
             with pytest.raises(CursorExpired, match=f"^{lost} events"):
                 resume(self.stream, cursor, dialect)
-            self.come(dialect, log.oldest - 1, 0, room)
+            self.come(dialect, chunking, log.oldest - 1, 0, room)
             return
         start = self.trio.do(resume, self.stream, cursor, dialect)
         if lost > 0:
@@ -178,15 +195,15 @@ class StreamMachine(RuleBasedStateMachine):
             assert (start.after, start.offset, start.gap.missed) == (log.oldest - 1, 0, lost)
         else:
             assert start == Start(seq, offset)
-        self.clients.append(self.trio.do(self.attach, dialect, start, room))
+        self.clients.append(self.trio.do(self.attach, dialect, chunking, start, room))
 
-    async def attach(self, dialect: str, start: Start, room: float) -> Client:
+    async def attach(self, dialect: str, name: str, start: Start, room: float) -> Client:
         renderer = renderer_for(self.stream, dialect)
-        reader = Reader(self.stream, SlowOutlet(room), renderer, start.after, start.offset)
+        reader = Reader(self.stream, SlowOutlet(room), renderer, start.after, start.offset, chunking(name)())
         if start.gap is not None:
             reader.outlet.write_now(renderer.notice(gap_notice(self.stream, start.gap)))
         await self.trio.nursery.start(reader.run)
-        return Client(reader, dialect, start)
+        return Client(reader, dialect, name, start)
 
     def some(self, index: int, *, attached: bool) -> Client:
         clients = [client for client in self.clients if client.attached is attached]
@@ -212,11 +229,14 @@ class StreamMachine(RuleBasedStateMachine):
     @somebody_has_left
     @it_can_be_found
     @rule(
-        index=st.integers(0, 9), dialect=st.sampled_from(["native", "openai_chat"]), room=st.sampled_from([0, math.inf])
+        index=st.integers(0, 9),
+        dialect=st.sampled_from(["native", "openai_chat"]),
+        chunking=st.sampled_from(CHUNKINGS),
+        room=st.sampled_from([0, math.inf]),
     )
-    def come_back(self, index: int, dialect: str, room: float) -> None:
-        """A client that shows the last cursor it saw, perhaps to speak another dialect from now on."""
-        self.come(dialect, *self.some(index, attached=False).last_seen(), room)
+    def come_back(self, index: int, dialect: str, chunking: str, room: float) -> None:
+        """A client that shows the last cursor it saw, perhaps for another dialect and chunking from now on."""
+        self.come(dialect, chunking, *self.some(index, attached=False).last_seen(), room)
 
     @somebody_is_attached
     @rule(index=st.integers(0, 9))
@@ -224,6 +244,12 @@ class StreamMachine(RuleBasedStateMachine):
         self.trio.do(self.some(index, attached=True).reader.subscription.keep_alive)
 
     # ---- time
+
+    @rule(seconds=st.sampled_from([0.05, 0.3, 1.1]))
+    def wait(self, seconds: float) -> None:
+        """Somebody's patience ends. While the stream waits for room, nothing is held."""
+        if not self.stream.paused:
+            self.trio.jump(seconds)
 
     @precondition(lambda self: self.stream.paused)
     @rule()
@@ -255,6 +281,9 @@ class StreamMachine(RuleBasedStateMachine):
     def nobody_misses_or_repeats(self) -> None:
         for client in self.clients:
             start, deliveries = client.start, client.deliveries()
+            if client.chunking != "passthrough":
+                self.it_has_all_the_words(client, deliveries)
+                continue
             if client.dialect == "native":
                 expected = self.model.native(NativeEncoder(), start.after, start.offset)
             else:
@@ -265,6 +294,20 @@ class StreamMachine(RuleBasedStateMachine):
             if deliveries:
                 events = [event for _, payload in deliveries for event in understood(payload, client.dialect)]
                 assert meaning(events) == self.model.meaning(start.after, start.offset, deliveries[-1][0])
+
+    def it_has_all_the_words(self, client: Client, deliveries: list[Delivery]) -> None:
+        """Up to the cursor it would come back with: however they were merged and divided."""
+        start, subscription = client.start, client.reader.subscription
+        seq, inside = client.last_seen()
+        events = [event for _, payload in deliveries for event in understood(payload, client.dialect)]
+        assert meaning(events) == self.model.meaning(start.after, start.offset, seq, inside)
+        if client.dialect == "native":
+            assert others(events) == self.model.others(start.after, seq)
+        if not client.reader.outlet.rest and client.reader.outcome in ("running", None):
+            assert subscription.caught_up
+            held = self.model.records[subscription.position :]
+            assert all(text_of(event) or isinstance(event, Opaque) for event, _ in held)
+            assert not held or client.attached
 
     @invariant()
     def the_log_keeps_what_it_should_and_no_more(self) -> None:

@@ -34,9 +34,15 @@ async def make_pool(pump: Pump) -> AsyncIterator[MakePool]:
 
     yield make
     for pool in pools:
-        assert pool.transport.busy == 0
-        pool.transport.close()
-        assert pool.transport.idle == 0
+        assert pool.counts[0] == 0
+        pool.close()
+        assert pool.counts == (0, 0)
+
+
+@pytest.fixture
+def patient_clock() -> trio.testing.MockClock:
+    """A clock that jumps when nothing happens, and gives the kernel time to deliver what was sent."""
+    return trio.testing.MockClock(autojump_threshold=0.03)
 
 
 @pytest.fixture

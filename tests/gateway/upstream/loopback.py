@@ -1,18 +1,22 @@
 """Providers written by hand: a loopback server of which every byte and every close is the test's."""
 
+import contextlib
 import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import httpx
 import trio
+from h2.settings import SettingCodes
 from trio.testing import wait_all_tasks_blocked
 
+from stream_gateway.upstream.dialing import Dialer
 from stream_gateway.upstream.pump import Pump
-from stream_gateway.upstream.sink import EXTENSION, Headers, Valve
-from stream_gateway.upstream.transport import PooledTransport
+from stream_gateway.upstream.sink import EXTENSION, SILENCE, Headers, Silence, Valve
+from stream_gateway.upstream.transport import PooledTransport, PoolStatistics
+from tests.doubles.h2_peer import H2Peer, h2_peer
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -135,6 +139,26 @@ async def always_ok(peer: Peer) -> None:
         await peer.stream.send_all(OK)
 
 
+def http2(
+    handler: Callable[[H2Peer], Awaitable[Any]], settings: Mapping[SettingCodes, int] | None = {}, **options: bool
+) -> Handler:
+    """A handler that speaks HTTP/2, and closes the connection when the inner one returns."""
+
+    async def handle(peer: Peer) -> None:
+        async with h2_peer(peer.stream, settings=settings, **options) as inner:
+            await handler(inner)
+
+    return handle
+
+
+async def answer_all(peer: H2Peer) -> None:
+    """Says ok to every request, over HTTP/2."""
+    with contextlib.suppress(trio.EndOfChannel):
+        while request := await peer.request():
+            await peer.respond(request)
+            await peer.send(request, b"ok", end=True)
+
+
 class TakingSink:
     """Takes every body, and keeps it."""
 
@@ -174,32 +198,78 @@ class TakingSink:
 
 
 class Pool:
-    """A `PooledTransport` and short ways to use it."""
+    """Short ways to use a `PooledTransport`, which is made for the first server that is asked."""
 
     def __init__(self, pump: Pump, **options: Any) -> None:
-        defaults = {"max_connections": 10, "connect_timeout": 5.0, "silence_timeout": 5.0, "max_reply_bytes": 100_000}
-        self.transport = PooledTransport(pump, **{**defaults, **options})
+        self._pump = pump
+        of_both = {"write_timeout": 5.0}
+        self._dialing: dict[str, Any] = {"connect_timeout": 5.0, **of_both}
+        self._options: dict[str, Any] = {
+            **{"max_connections": 10, "silence_timeout": 5.0, "max_reply_bytes": 100_000, **of_both},
+            **{"idle_timeout": 60.0, "max_lifetime": 3600.0},
+        }
+        for name, value in options.items():
+            if name in ("connect_timeout", "write_timeout", "http2", "proxy", "ssl_context"):
+                self._dialing[name] = value
+            if name not in ("connect_timeout", "http2", "proxy", "ssl_context"):
+                self._options[name] = value
+        self._transports: dict[str, PooledTransport] = {}
+
+    def transport_to(self, port: int, scheme: str = "http", host: str = "127.0.0.1") -> PooledTransport:
+        """The transport that leads there."""
+        origin = f"{scheme}://{host}:{port}"
+        if origin not in self._transports:
+            dialer = Dialer(httpx.URL(origin), **self._dialing)
+            self._transports[origin] = PooledTransport(self._pump, dialer, **self._options)
+        return self._transports[origin]
+
+    @property
+    def transport(self) -> PooledTransport:
+        """The only one."""
+        (transport,) = self._transports.values()
+        return transport
 
     async def ask(
         self,
         server: Loopback,
         *,
         sink: TakingSink | None = None,
+        silence: Silence | None = None,
         body: bytes = b"{}",
         scheme: str = "http",
         host: str = "127.0.0.1",
+        method: str = "POST",
+        headers: dict[str, str] | None = None,
     ) -> httpx.Response:
         """Send one request, and read its response."""
-        extensions = {} if sink is None else {EXTENSION: sink}
-        request = httpx.Request("POST", f"{scheme}://{host}:{server.port}/v1", content=body, extensions=extensions)
-        response = await self.transport.handle_async_request(request)
+        extensions: dict[str, Any] = {SILENCE: silence}
+        if sink is not None:
+            extensions[EXTENSION] = sink
+        request = httpx.Request(
+            method,
+            f"{scheme}://{host}:{server.port}/v1",
+            headers=headers,
+            content=body,
+            extensions=extensions,
+        )
+        response = await self.transport_to(server.port, scheme, host).handle_async_request(request)
         response.read()
         return response
+
+    def close(self) -> None:
+        """Close what is idle."""
+        for transport in self._transports.values():
+            transport.close()
+
+    @property
+    def statistics(self) -> PoolStatistics:
+        """What all transports hold."""
+        return sum((transport.statistics() for transport in self._transports.values()), PoolStatistics())
 
     @property
     def counts(self) -> tuple[int, int]:
         """Busy and idle connections."""
-        return self.transport.busy, self.transport.idle
+        return self.statistics.busy, self.statistics.idle
 
 
 def chunks(*pieces: bytes, last: bytes = b"0\r\n\r\n") -> Sequence[bytes]:

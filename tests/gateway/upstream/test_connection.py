@@ -9,7 +9,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from stream_gateway.upstream.connection import LINGER, Http1Connection
-from stream_gateway.upstream.sink import EXTENSION
+from stream_gateway.upstream.sink import EXTENSION, Silence
 from tests.gateway.upstream.conftest import MakePool, Serve
 from tests.gateway.upstream.loopback import OK, Handler, Peer, Pool, TakingSink, answer, chunks
 
@@ -329,6 +329,58 @@ async def test_silence_after_a_pause_counts_from_its_end(
     with pytest.raises(httpx.ReadTimeout):
         await make_pool(silence_timeout=30.0).ask(server, sink=sink)
     assert trio.current_time() - resumed == pytest.approx(30)
+
+
+@pytest.mark.parametrize("limit", [10.0, 90.0])
+async def test_a_request_may_bring_its_own_patience(
+    serve: Serve, make_pool: MakePool, autojump_clock: Clock, limit: float
+) -> None:
+    server = await serve(lambda peer: peer.left())
+    began = trio.current_time()
+    with pytest.raises(httpx.ReadTimeout, match=f"silent for {limit:g} seconds"):
+        await make_pool(silence_timeout=30.0).ask(server, silence=Silence(limit))
+    assert trio.current_time() - began == pytest.approx(limit)
+
+
+@pytest.mark.parametrize(("later", "expected"), [(5.0, 5.0), (200.0, 200.0), (None, 30.0)])
+async def test_patience_may_change_while_an_answer_comes(
+    serve: Serve, make_pool: MakePool, autojump_clock: Clock, later: float | None, expected: float
+) -> None:
+    """The time that runs already is measured by the new patience, not by the one with which it began."""
+    sink, silence = TakingSink(), Silence(90.0)
+    spoke = 0.0
+
+    async def handle(peer: Peer) -> None:
+        nonlocal spoke
+        await peer.request()
+        await trio.sleep(80)
+        await peer.send(*chunks(b"a", last=b""))
+        spoke = trio.current_time()
+        await sink.fed.wait()
+        silence.set(later)
+        await peer.left()
+
+    server = await serve(handle)
+    with pytest.raises(httpx.ReadTimeout):
+        await make_pool(silence_timeout=30.0).ask(server, sink=sink, silence=silence)
+    assert trio.current_time() - spoke == pytest.approx(expected)
+
+
+async def test_new_patience_does_not_end_a_pause(serve: Serve, make_pool: MakePool, autojump_clock: Clock) -> None:
+    sink, silence = TakingSink(), Silence(90.0)
+
+    async def handle(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(*chunks(b"a", last=b""))
+        await sink.fed.wait()
+        sink.valve.pause()
+        silence.set(1.0)
+        await trio.sleep(300)
+        sink.valve.resume()
+        await peer.send(*chunks(b"b")[1:])
+
+    await make_pool(silence_timeout=30.0).ask(await serve(handle), sink=sink, silence=silence)
+    assert (sink.body, sink.ended) == (b"ab", 1)
 
 
 async def test_a_provider_that_does_not_take_the_request(

@@ -280,7 +280,7 @@ async def test_what_fails_once_fails_once(serve: Serve, pool: Pool) -> None:
     good = await pool.ask(server)
     server.handler = answer(b"garbage\r\n\r\n")
     assert (await pool.ask(server)).content == good.content
-    pool.transport.close()
+    pool.close()
     with pytest.raises(httpx.ReadError):
         await pool.ask(server)
     server.handler = answer(OK)

@@ -167,6 +167,85 @@ async def test_pausing_and_resuming_what_is_not_watched_is_nothing(make: Make, p
     assert pair.read == b"a"
 
 
+# Writing
+
+
+async def test_it_calls_back_when_a_socket_takes_bytes_until_it_is_told_not_to(make: Make, pump: Pump) -> None:
+    pair = make()
+    called = 0
+
+    def on_writable() -> None:
+        nonlocal called
+        called += 1
+        if called == 3:
+            pump.when_writable(pair.sock, None)
+
+    pump.when_writable(pair.sock, on_writable)
+    await wait_all_tasks_blocked()
+    assert (called, pair.calls) == (3, 0)
+    pair.peer.send(b"a")
+    await wait_all_tasks_blocked()
+    assert (called, pair.read) == (3, b"a")
+
+
+async def test_writing_waits_for_room_and_does_not_mind_a_pause(make: Make, pump: Pump) -> None:
+    pair = make()
+    with suppress(BlockingIOError):
+        while True:
+            pair.sock.send(b"x" * 100_000)
+    called = 0
+
+    def on_writable() -> None:
+        nonlocal called
+        called += 1
+        pump.when_writable(pair.sock, None)
+
+    pump.pause(pair.sock)
+    pump.when_writable(pair.sock, on_writable)
+    pair.peer.send(b"a")
+    await wait_all_tasks_blocked()
+    assert (called, pair.calls) == (0, 0)
+    with suppress(BlockingIOError):
+        while True:
+            pair.peer.recv(100_000)
+    await wait_all_tasks_blocked()
+    assert (called, pair.calls) == (1, 0)
+    pump.resume(pair.sock)
+    await wait_all_tasks_blocked()
+    assert pair.read == b"a"
+
+
+async def test_a_socket_that_is_removed_while_it_writes(make: Make, pump: Pump) -> None:
+    pair = make()
+    called = 0
+
+    def on_writable() -> None:
+        nonlocal called
+        called += 1
+        pair.forget()
+
+    pump.when_writable(pair.sock, on_writable)
+    await wait_all_tasks_blocked()
+    assert called == 1
+    pump.when_writable(pair.sock, on_writable)
+    await wait_all_tasks_blocked()
+    assert called == 1
+
+
+async def test_a_writer_that_raises_ends_only_its_own_watch(make: Make, pump: Pump, logged: list[EventDict]) -> None:
+    pair, other = make(), make()
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    pump.when_writable(pair.sock, fail)
+    await wait_all_tasks_blocked()
+    other.peer.send(b"b")
+    await wait_all_tasks_blocked()
+    assert other.read == b"b"
+    assert [entry["event"] for entry in logged] == ["pump_callback_failed"]
+
+
 # Removing
 
 

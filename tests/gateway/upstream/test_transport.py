@@ -7,7 +7,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from stream_gateway.upstream.transport import KEEP_IDLE
+from stream_gateway.upstream.pool import KEEP_IDLE
+from stream_gateway.upstream.transport import PoolStatistics
 from stream_protocols.errors import LocalError
 from tests.gateway.upstream.conftest import MakePool, Serve
 from tests.gateway.upstream.loopback import OK, Loopback, Peer, Pool, TakingSink, always_ok, answer, chunks
@@ -165,6 +166,40 @@ async def test_an_idle_connection_that_the_provider_closes_is_forgotten(serve: S
     assert server.accepted == 2
 
 
+async def test_a_transport_leads_to_one_origin_only(serve: Serve, pool: Pool) -> None:
+    server, other = await serve(always_ok), await serve(always_ok)
+    await pool.ask(server)
+    for url in (
+        f"http://127.0.0.1:{other.port}",
+        f"https://127.0.0.1:{server.port}",
+        f"http://localhost:{server.port}",
+    ):
+        with pytest.raises(httpx.UnsupportedProtocol, match=f"leads to 127.0.0.1:{server.port} only"):
+            await pool.transport.handle_async_request(httpx.Request("GET", url))
+    assert other.accepted == 0
+
+
+async def test_statistics(serve: Serve, make_pool: MakePool) -> None:
+    go_on = trio.Event()
+
+    async def handle(peer: Peer) -> None:
+        while request := await peer.request():
+            if b"wait" in request:
+                await go_on.wait()
+            await peer.stream.send_all(OK)
+
+    server = await serve(handle)
+    pool = make_pool(max_connections=2)
+    await pool.ask(server)
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(lambda: pool.ask(server, body=b"wait"))
+        await wait_all_tasks_blocked()
+        assert pool.statistics == PoolStatistics(connections=2, idle=0, busy=2, streams=2, waiting=1)
+        go_on.set()
+    assert pool.statistics == PoolStatistics(connections=2, idle=2)
+
+
 async def test_an_idle_connection_closed_while_nobody_looked_is_not_used(serve: Serve, pool: Pool) -> None:
     peers: list[Peer] = []
 
@@ -272,7 +307,7 @@ async def test_who_gets_no_place_in_time_hears_of_it(
         nursery.start_soon(pool.ask, server)
         await wait_all_tasks_blocked()
         began = trio.current_time()
-        with pytest.raises(httpx.PoolTimeout, match=r"All 1 connections to 127\.0\.0\.1 are busy"):
+        with pytest.raises(httpx.PoolTimeout, match=r"All 1 connections to 127\.0\.0\.1:\d+ are busy"):
             await pool.ask(server)
         assert trio.current_time() - began == pytest.approx(2.0)
         nursery.cancel_scope.cancel()
@@ -319,3 +354,15 @@ async def test_a_connection_that_takes_too_long(
     pool = make_pool(connect_timeout=3.0)
     with pytest.raises(httpx.ConnectTimeout, match="within 3 seconds"):
         await pool.ask(server)
+
+
+async def test_a_provider_that_takes_nothing(serve: Serve, make_pool: MakePool) -> None:
+    async def deaf(peer: Peer) -> None:
+        await trio.sleep_forever()
+
+    pool = make_pool(write_timeout=0.3, silence_timeout=15.0)
+    server = await serve(deaf)
+    # The kernel ends the connection, long before the silence would: that would be a timeout.
+    with pytest.raises(httpx.NetworkError):
+        await pool.ask(server, body=b"x" * 30_000_000)
+    assert pool.counts == (0, 0)

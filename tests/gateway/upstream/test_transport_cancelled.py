@@ -37,14 +37,14 @@ async def test_cancelled_at_each_of_its_steps_a_request_leaves_nothing(serve: Se
         if reused:
             await pool.ask(server)
         else:
-            pool.transport.close()
+            pool.close()
         cancel = CancelAt(step)
         trio.lowlevel.add_instrument(cancel)
         with cancel.scope:
             await pool.ask(server, sink=TakingSink(), body=b"x" * 1_000_000)
         trio.lowlevel.remove_instrument(cancel)
-        assert pool.transport.busy == 0
-        await server.has_open(pool.transport.idle)
+        assert pool.counts[0] == 0
+        await server.has_open(pool.counts[1])
         if not cancel.scope.cancelled_caught:
             break
     assert not cancel.scope.cancelled_caught
@@ -88,9 +88,9 @@ async def test_a_storm_of_cancelled_requests_leaves_the_pool_usable(serve: Serve
             for _ in range(round_):
                 await trio.lowlevel.checkpoint()
             nursery.cancel_scope.cancel()
-        assert pool.transport.busy == 0
+        assert pool.counts[0] == 0
     server.handler = always_ok
     async with trio.open_nursery() as nursery:
         for _ in range(10):
             nursery.start_soon(pool.ask, server)
-    assert pool.transport.busy == 0
+    assert pool.counts[0] == 0

@@ -2,14 +2,19 @@
 
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from stream_gateway.config import ConfigError, ProviderSettings
 from stream_gateway.tls import server_end
-from tests.gateway.certificates import client_context, server_context
+from stream_gateway.upstream.pump import Pump
+from stream_gateway.upstream.transport import dialer_for, open_transport
+from tests.gateway.certificates import authority, client_context, server_context
 from tests.gateway.upstream.conftest import MakePool, Serve
 from tests.gateway.upstream.loopback import OK, Loopback, Peer, Pool, TakingSink, always_ok, answer, chunks
 
@@ -60,7 +65,7 @@ async def test_a_large_request(serve: Serve, pool: Pool) -> None:
 async def test_the_name_is_sent_and_verified(serve: Serve, pool: Pool) -> None:
     server = await serve(always_ok, server_context("localhost"))
     assert (await pool.ask(server, scheme="https", host="localhost")).content == b"ok"
-    pool.transport.close()
+    pool.close()
     with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
         await ask(pool, server)
 
@@ -188,13 +193,50 @@ async def test_an_idle_connection_that_the_provider_closes_is_forgotten(serve: S
 
 async def test_a_context_is_made_once(serve: Serve, make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[ssl.SSLContext] = []
+    context = client_context()
 
     def make() -> ssl.SSLContext:
-        made.append(client_context())
-        return made[-1]
+        made.append(context)
+        return context
 
     monkeypatch.setattr(ssl, "create_default_context", make)
     pool = make_pool()
+    server = await serve(answer(OK), server_context(ADDRESS))
     for _ in range(2):
-        await ask(pool, await serve(answer(OK), server_context(ADDRESS)))
-    assert len(made) == 1
+        await ask(pool, server)
+    assert (server.accepted, len(made)) == (2, 1)
+
+
+# Authorities
+
+
+def settings(**options: str) -> ProviderSettings:
+    return ProviderSettings(dialect="openai_chat", base_url="https://127.0.0.1:1/v1", **options)
+
+
+async def test_an_authority_of_ones_own_is_added_by_a_file(
+    nursery: trio.Nursery, serve: Serve, pump: Pump, tmp_path: Path
+) -> None:
+    file = tmp_path / "ca.pem"
+    authority().cert_pem.write_to_path(str(file))
+    server = await serve(always_ok, server_context(ADDRESS))
+    base_url = f"https://{ADDRESS}:{server.port}/v1"
+    request = httpx.Request("POST", f"{base_url}/chat/completions", content=b"{}")
+    own = ProviderSettings(dialect="openai_chat", base_url=base_url, ca_file=str(file))
+    transport = open_transport("own", own, pump)
+    assert (await transport.handle_async_request(request)).read() == b"ok"
+    await transport.aclose()
+    transport = open_transport("own", msgspec.structs.replace(own, ca_file=None), pump)
+    with pytest.raises(httpx.ConnectError, match="name it in `ca_file`"):
+        await transport.handle_async_request(request)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "No such file"), ("", "no certificate"), ("nonsense", "no certificate")]
+)
+def test_a_file_that_holds_no_authority(tmp_path: Path, content: str | None, message: str) -> None:
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(ConfigError, match=rf'key `providers\."own"\.ca_file`: {file} cannot be used: .*{message}'):
+        dialer_for("own", settings(ca_file=str(file)))

@@ -105,7 +105,7 @@ async def test_the_request_that_an_endpoint_gets(endpoint: Make, rig: Rig, monke
     async def handle(peer: Peer) -> None:
         while request := await peer.request():
             requests.append(request)
-            await peer.send(*(ANSWER if b"event-stream" in request else [whole("200 OK", b"{}")]))
+            await peer.send(*(ANSWER if b"event-stream" in request else [whole("200 OK", b'{"choices":[{}]}')]))
 
     it = await endpoint(handle, api_key_env="P_KEY")
     await it.ended(rig)

@@ -111,6 +111,20 @@ def test_sentences(text: str, sentences: list[str]) -> None:
     assert chunks(Sentences(), text) == sentences
 
 
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("She said no. He left. ", ["She said no. ", "He left. "]),
+        ("See no. 5 and Fig. 3 here. Then", ["See no. 5 and Fig. 3 here. ", "Then"]),
+        ("We sat in the sun. It was hot. ", ["We sat in the sun. ", "It was hot. "]),
+        ("On Fri. Nov. 3 it rained. Then", ["On Fri. Nov. 3 it rained. ", "Then"]),
+        ("Take vitamin c. Then rest", ["Take vitamin c. ", "Then rest"]),
+    ],
+)
+def test_words_that_are_only_sometimes_abbreviations(text: str, sentences: list[str]) -> None:
+    assert chunks(Sentences(), text) == sentences
+
+
 def test_a_sentence_that_does_not_end_leaves_in_parts() -> None:
     parts = chunks(Sentences(), "word " * 200, final=True)
     assert max(map(len, parts)) <= Sentences.MAX
@@ -134,6 +148,27 @@ def test_json_ends_between_tokens() -> None:
     held = Json()
     assert chunks(held, '["an open, str') == ["[", '"an open, str']
     assert chunks(held, '"an open, string", ') == ['"an open, string", ']
+
+
+@given(st.lists(st.text(alphabet='ab"\\,:[]{} 1', max_size=6), max_size=12))
+def test_json_in_pieces_is_held_as_it_is_in_one(pieces: list[str]) -> None:
+    """What has left before never changes where the rest ends: the state across chunks is the text's own."""
+    text = "".join(pieces)
+    chunker, left, held = Json(), "", ""
+    for piece in pieces:
+        held += piece
+        while held and (cut := chunker.cut(Waiting(held))):
+            left, held = left + held[:cut], held[cut:]
+    assert left + held == text
+    assert held == (text[Json().cut(Waiting(text)) :] if text else "")
+
+
+def test_json_goes_on_inside_a_string_that_left_without_its_end() -> None:
+    chunker = Json()
+    assert chunker.cut(Waiting('["an open \\', final=True)) == 1
+    assert chunker.cut(Waiting('"an open \\', final=True)) == 10
+    assert chunker.cut(Waiting('", still open')) == 0
+    assert chunks(chunker, '", still open", 1') == ['", still open", ', "1"]
 
 
 # adaptive
@@ -160,6 +195,35 @@ def test_where_a_large_chunk_ends() -> None:
     assert words[: adaptive.cut(Waiting(words))].endswith("word ")
     fence = "```python\n" + "x = 1 + 2 + 3 " * 40
     assert fence[: adaptive.cut(Waiting(fence))] == "```python\n"
+
+
+def test_the_pace_of_a_far_network() -> None:
+    """As many chunks a round trip as it has packets, where that makes a difference."""
+    adaptive = Adaptive()
+    paces = []
+    for conditions in (
+        Conditions(),
+        Conditions(rtt=0.04, least_rtt=0.00002, window=10),  # loopback, with an answer that took its time
+        Conditions(least_rtt=0.03, window=10),
+        Conditions(least_rtt=0.08, window=10),
+        Conditions(least_rtt=0.08, window=100),
+        Conditions(least_rtt=0.3, window=10),
+        Conditions(least_rtt=0.3, window=1000),
+        Conditions(least_rtt=0.3),
+    ):
+        adaptive.observe(conditions)
+        paces.append(adaptive.pace)
+    assert paces == pytest.approx([0, 0, 0, 0.008, 0, 0.03, 0.012, 0.012])
+
+
+def test_what_comes_sooner_than_the_pace_waits() -> None:
+    adaptive = Adaptive()
+    adaptive.observe(Conditions(least_rtt=0.3, window=10))
+    assert adaptive.cut(Waiting("first")) == 5
+    assert adaptive.cut(Waiting("soon", since=0.01)) == 0
+    assert adaptive.hold(0.005, 0.01) == pytest.approx(0.02)
+    assert adaptive.cut(Waiting("later", since=0.03)) == 5
+    assert adaptive.cut(Waiting("last", since=0.01, final=True)) == 4
 
 
 def test_fences() -> None:

@@ -12,9 +12,9 @@ from stream_gateway.server.exchange import Exchange, HeaderList
 from stream_gateway.server.sockets.session import Session
 from stream_gateway.server.sockets.socket import State, WebSocket
 from stream_gateway.server.sockets.wire import Wire
+from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.reminders import Reminders
-from stream_gateway.upstream.routing import Router
 from stream_protocols.closing import CloseCode
 from stream_protocols.commands import CODECS, JSON_PROTOCOL, PROTOCOLS
 from stream_protocols.deflate import negotiate
@@ -31,11 +31,11 @@ COME_BACK_WITHIN: Final = 5.0
 class SocketService:
     """Accepts sockets, pings them, and says goodbye to them."""
 
-    def __init__(self, settings: SocketSettings, registry: Registry, router: Router) -> None:
+    def __init__(self, settings: SocketSettings, registry: Registry, generations: Generations) -> None:
         self.sockets: set[WebSocket] = set()
         self._settings = settings
         self._registry = registry
-        self._router = router
+        self._generations = generations
         self._reminders = Reminders()
         self._left = trio.Event()
         self._draining = False
@@ -59,7 +59,7 @@ class SocketService:
         codec = CODECS[name]
 
         def start(socket: WebSocket) -> tuple[Callable[[str | bytes], None], Callable[[], None]]:
-            session = Session(socket, codec, self._registry, self._router, self._settings)
+            session = Session(socket, codec, self._registry, self._generations, self._settings)
             return session.on_message, session.end
 
         await self.accept(exchange, headers, start)

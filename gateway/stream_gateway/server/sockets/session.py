@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -15,11 +14,13 @@ from stream_gateway.config import SocketSettings
 from stream_gateway.server.delivery import Start, resume
 from stream_gateway.server.sockets.socket import WebSocket
 from stream_gateway.streams.follower import Follower
+from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.room import LAGGED
 from stream_gateway.streams.stream import Stream
-from stream_gateway.upstream.routing import Router
 from stream_protocols import commands
+from stream_protocols.chunking import Chunker
+from stream_protocols.chunking.registry import MakeChunker
 from stream_protocols.closing import CLOSINGS, CloseCode
 from stream_protocols.commands import Codec, Command
 from stream_protocols.cursor import format_cursor
@@ -27,7 +28,7 @@ from stream_protocols.dialects import native
 from stream_protocols.dialects.openai_chat import parse_request
 from stream_protocols.errors import BadRequest, InvalidField, LocalError, StreamProtocolError, TooManyRequests
 from stream_protocols.render import SocketRenderer
-from stream_protocols.request import check_lease
+from stream_protocols.request import check_lease, take_chunking
 
 _log = structlog.get_logger()
 
@@ -40,8 +41,10 @@ class SocketFollower(Follower):
 
     __slots__ = ("_session",)
 
-    def __init__(self, session: Session, stream: Stream, renderer: SocketRenderer, start: Start) -> None:
-        super().__init__(stream, renderer, session.socket, after=start.after, offset=start.offset)
+    def __init__(
+        self, session: Session, stream: Stream, renderer: SocketRenderer, start: Start, chunker: Chunker | None
+    ) -> None:
+        super().__init__(stream, renderer, session.socket, after=start.after, offset=start.offset, chunker=chunker)
         self._session = session
 
     def write(self, data: bytes) -> bool:
@@ -86,13 +89,13 @@ class Session:
     """
 
     def __init__(
-        self, socket: WebSocket, codec: Codec, registry: Registry, router: Router, settings: SocketSettings
+        self, socket: WebSocket, codec: Codec, registry: Registry, generations: Generations, settings: SocketSettings
     ) -> None:
         self.socket = socket
         self.following: dict[str, SocketFollower] = {}
         self._codec = codec
         self._registry = registry
-        self._router = router
+        self._generations = generations
         self._settings = settings
         self._bucket = max(settings.commands_per_second * BURST, settings.streams)
         self._tokens = self._bucket
@@ -135,7 +138,9 @@ class Session:
 
     def _create(self, command: commands.Create) -> None:
         self._check_room()
-        request = parse_request(_as_json(command.request), native=True)
+        body, field = take_chunking(_as_json(command.request))
+        request = parse_request(body, native=True)
+        chunking = self._chunking(command.chunking or field)
         key = commands.check_key(command.key)
         lease = request.lease if command.lease is None else check_lease(command.lease)
         asked = hashlib.sha256(request.body).digest()
@@ -143,24 +148,24 @@ class Session:
         if stream is not None and stream.id in self.following:
             raise BadRequest(f"Stream {stream.id!r} of this key is already on this socket.", param="key")
         if stream is None:
-            target = self._router.find(request.model)
-            dialect = target.provider.dialect
-            stream = self._registry.create(request.model, dialect=dialect, lease=lease, key=key, asked=asked)
-            self._registry.start(stream, partial(target.provider.stream, request, target.model))
+            stream, produce = self._generations.create(request, lease=lease, key=key, asked=asked)
+            stream.chunking = chunking or stream.chunking
+            produce()
         start = resume(stream, None, native.NAME)
         first = format_cursor(stream.id, stream.log.epoch, start.after)
         self._reply(commands.Created(command.ref, stream.id, first, start.gap))
-        self._follow(stream, start)
+        self._follow(stream, start, chunking)
 
     def _subscribe(self, command: commands.Subscribe) -> None:
         self._check_room()
         if command.stream in self.following:
             raise BadRequest(f"Stream {command.stream[:64]!r} is already on this socket.", param="stream")
         stream = self._registry.get(command.stream)
+        chunking = self._chunking(command.chunking)
         start = resume(stream, command.after, native.NAME)
         ended = stream.log.sealed and start.after == stream.log.head
         self._reply(commands.Subscribed(command.ref, stream.id, start.gap, ended))
-        self._follow(stream, start)
+        self._follow(stream, start, chunking)
 
     def _unsubscribe(self, command: commands.Unsubscribe) -> None:
         if command.stream not in self.following:
@@ -184,8 +189,12 @@ class Session:
 
     # ---- streams
 
-    def _follow(self, stream: Stream, start: Start) -> None:
-        follower = SocketFollower(self, stream, self._renderer(stream), start)
+    def _chunking(self, asked: str | None) -> MakeChunker | None:
+        return None if asked is None else self._registry.chunkers.named(asked)
+
+    def _follow(self, stream: Stream, start: Start, chunking: MakeChunker | None) -> None:
+        chunker = (chunking or stream.chunking)()
+        follower = SocketFollower(self, stream, self._renderer(stream), start, chunker)
         self.following[stream.id] = follower
         stream.attach(follower)
         self.socket.lags(follower)

@@ -1,20 +1,15 @@
 """From an Anthropic-compatible upstream's body to records."""
 
-from collections.abc import Iterable
-from typing import Final
+from typing import Any
 
 import msgspec
 
-from stream_protocols.dialects.answers import NOT_JSON
 from stream_protocols.dialects.anthropic.failures import failure_event
 from stream_protocols.dialects.anthropic.shapes import MAX_OPEN_CALLS, Block, Frame, reason_of, usage_event
-from stream_protocols.errors import StreamProtocolError
+from stream_protocols.dialects.frames import FrameDecoder, add_frame
 from stream_protocols.events import (
-    COVERED,
     ChoiceFinished,
     Event,
-    Notice,
-    Opaque,
     ReasoningDelta,
     Record,
     StreamFailed,
@@ -23,10 +18,8 @@ from stream_protocols.events import (
     ToolCallDelta,
     Usage,
 )
-from stream_protocols.sse import SseDecoder, SseEvent
 
 _decode = msgspec.json.Decoder(Frame).decode
-_OPAQUE: Final = Opaque()
 
 
 class _Call:
@@ -40,70 +33,17 @@ class _Call:
         self.told = False
 
 
-class AnthropicDecoder:
+class AnthropicDecoder(FrameDecoder[Frame]):
     """Decodes one streamed answer (see `stream_protocols.dialects.Decoder` for the contract)."""
 
     def __init__(self) -> None:
-        self._sse = SseDecoder()
+        super().__init__(_decode)
         self._calls: dict[int, _Call] = {}  # by the index of their blocks
         self._called = 0
         self._reason: str | None = None
         self._usage: Usage | None = None
-        self._ended = False
 
-    def feed(self, data: bytes) -> list[Record]:
-        """Take the next bytes of the body; return what they complete."""
-        records: list[Record] = []
-        if self._ended:
-            return records
-        try:
-            frames = self._sse.feed(data)
-        except StreamProtocolError as error:
-            self._fail(records, f"The provider's event stream is malformed: {error.message}")
-            return records
-        self._frames(frames, records)
-        return records
-
-    def close(self) -> list[Record]:
-        """The body has ended, properly as far as HTTP can tell."""
-        records: list[Record] = []
-        if self._ended:
-            return records
-        try:
-            # Some servers leave out the blank line after their last frame.
-            last = self._sse.close()
-        except StreamProtocolError as error:
-            self._fail(records, f"The provider's event stream is malformed: {error.message}")
-            return records
-        if last is not None:
-            self._frames([last], records)
-        if not self._ended:
-            self._fail(records, "The provider ended the stream before the answer was whole.", "upstream_truncated")
-        return records
-
-    def _frames(self, frames: Iterable[SseEvent], records: list[Record]) -> None:
-        for frame in frames:
-            if frame.data:
-                self._frame(frame.data, records)
-                if self._ended:
-                    break
-
-    def _fail(self, records: list[Record], message: str, code: str = "upstream_invalid") -> None:
-        self._ended = True
-        records.append((StreamFailed(code, message), None))
-
-    def _frame(self, data: bytes, records: list[Record]) -> None:
-        if b"\n" in data:
-            # In JSON a line break can only stand between tokens; without it the frame stays one SSE line.
-            data = data.replace(b"\n", b" ")
-        try:
-            frame = _decode(data)
-        except msgspec.ValidationError as error:
-            self._unknown(data, error, records)
-            return
-        except NOT_JSON:
-            self._fail(records, "The provider sent a frame that is not JSON.")
-            return
+    def _take(self, frame: Frame, data: bytes, records: list[Record]) -> None:
         delta = frame.delta
         # What nearly every frame is: one piece of text.
         if (
@@ -119,25 +59,11 @@ class AnthropicDecoder:
         if events is None:
             self._fail(records, f"The provider has more than {MAX_OPEN_CALLS} tool calls under way at once.")
             return
-        records.extend((event, COVERED) for event in events[:-1])
-        records.append((events[-1] if events else _OPAQUE, data))
+        add_frame(records, events, data)
 
-    def _unknown(self, data: bytes, error: msgspec.ValidationError, records: list[Record]) -> None:
-        """A frame that is not of the shape we know; msgspec says so before it has read all of it."""
-        try:
-            frame = msgspec.json.decode(data)
-        except msgspec.ValidationError:
-            frame = None  # a number beyond what Python has
-        except NOT_JSON:
-            self._fail(records, "The provider sent a frame that is not JSON.")
-            return
-        if isinstance(frame, dict) and (frame.get("error") is not None or frame.get("type") == "error"):
-            self._ended = True
-            records.append((failure_event(frame.get("error")), data))
-            return
-        # Its own dialect gets it untouched, others hear of it.
-        message = f"A frame of the provider could not be translated: {error}."
-        records.append((Notice("untranslated", message), data))
+    def _error_in(self, frame: dict[str, Any]) -> StreamFailed | None:
+        error = frame.get("error")
+        return None if error is None and frame.get("type") != "error" else failure_event(error)
 
     def _events(self, frame: Frame) -> list[Event] | None:
         """What a frame says, possibly nothing; None when it opens more than we remember."""

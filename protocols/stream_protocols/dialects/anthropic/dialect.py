@@ -28,6 +28,11 @@ class Anthropic(Dialect):
     name = request.NAME
     forwarded = ("anthropic-version", "anthropic-beta")
     headers: ClassVar[Mapping[str, str]] = {"anthropic-version": VERSION}
+    params: ClassVar[Mapping[str, str]] = {
+        "reasoning_effort": "output_config.effort",
+        "response_format": "output_config.format",
+        "stop": "stop_sequences",
+    }
 
     def parse_request(
         self, body: bytes, *, native: bool = False, model: str | None = None, stream: bool | None = None
@@ -42,6 +47,9 @@ class Anthropic(Dialect):
 
     def patch(self, asked: Request, *, model: str, stream: bool) -> bytes:
         return request.patch(asked, model=model, stream=stream)
+
+    def continued(self, asked: Request, text: str) -> Request:
+        return request.continued(asked, text) if text.strip() else asked
 
     def path(self, model: str, *, stream: bool) -> str:
         return "/messages"
@@ -64,5 +72,5 @@ class Anthropic(Dialect):
     def encode_reply(self, source: Source, events: Iterable[Event]) -> bytes:
         return reply.encode_reply(source, events)
 
-    def encode_error(self, failure: StreamFailed | StreamCancelled, param: str | None = None) -> bytes:
+    def encode_error(self, failure: StreamFailed | StreamCancelled) -> bytes:
         return failures.error_json(failure)

@@ -80,6 +80,29 @@ def patch(request: Request, *, model: str, stream: bool) -> bytes:
     return msgspec.json.encode(fields)
 
 
+def continued(request: Request, text: str) -> Request:
+    """The request for the rest of an answer (see `Dialect.continued`); fields that nobody here knows stay in it.
+
+    A client may have begun the answer itself: then its words and the text are one. White space at the end Anthropic
+    refuses.
+    """
+    fields = decode_members(request.body)
+    messages = msgspec.json.decode(fields["messages"], type=list[msgspec.Raw])
+    last = msgspec.json.decode(messages[-1])
+    content = last.get("content")
+    if last["role"] != "assistant" or not isinstance(content, str | list):
+        messages.append(raw({"role": "assistant", "content": text.rstrip()}))
+    elif isinstance(content, str):
+        messages[-1] = raw({**last, "content": (content + text).rstrip()})
+    else:
+        *before, words = content or [{}]
+        if isinstance(words, dict) and isinstance(words.get("text"), str):
+            text, content = words["text"] + text, before
+        messages[-1] = raw({**last, "content": [*content, {"type": "text", "text": text.rstrip()}]})
+    fields["messages"] = raw(messages)
+    return msgspec.structs.replace(request, body=msgspec.json.encode(fields))
+
+
 def _signed(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Messages without the thinking that another vendor's model gave: it is unsigned, and Anthropic refuses it."""
     kept = []

@@ -11,7 +11,7 @@ What the documentation does not say loudly, and many servers rely on:
 from stream_protocols.dialects.openai_chat.decoder import OpenAIChatDecoder
 from stream_protocols.dialects.openai_chat.dialect import OpenAIChat
 from stream_protocols.dialects.openai_chat.encoder import OpenAIChatEncoder
-from stream_protocols.dialects.openai_chat.reply import decode_error, decode_reply, encode_reply
+from stream_protocols.dialects.openai_chat.reply import decode_error, decode_reply, encode_reply, inspect_reply
 from stream_protocols.dialects.openai_chat.request import NAME, parse_request
 
 __all__ = [
@@ -22,5 +22,6 @@ __all__ = [
     "decode_error",
     "decode_reply",
     "encode_reply",
+    "inspect_reply",
     "parse_request",
 ]

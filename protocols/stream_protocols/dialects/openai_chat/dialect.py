@@ -9,7 +9,7 @@ from stream_protocols.dialects.base import Dialect, Source
 from stream_protocols.dialects.openai_chat import reading, reply, request, writing
 from stream_protocols.dialects.openai_chat.decoder import OpenAIChatDecoder
 from stream_protocols.dialects.openai_chat.encoder import OpenAIChatEncoder, error_json
-from stream_protocols.events import Event, Record, StreamCancelled, StreamFailed
+from stream_protocols.events import Event, Record, StreamCancelled, StreamFailed, Usage
 from stream_protocols.request import Request
 
 
@@ -44,6 +44,15 @@ class OpenAIChat(Dialect):
     def decode_reply(self, body: bytes) -> list[Record]:
         return reply.decode_reply(body)
 
+    def inspect_reply(self, body: bytes) -> StreamFailed | Usage | None:
+        return reply.inspect_reply(body)
+
+    def needs(self, asked: Request) -> frozenset[str]:
+        return request.needs(asked)
+
+    def continued(self, asked: Request, text: str) -> Request:
+        return request.continued(asked, text) if text else asked
+
     def decode_error(self, body: bytes, status: int, retry_after: str | None = None) -> StreamFailed:
         return reply.decode_error(body, status, retry_after)
 
@@ -53,6 +62,5 @@ class OpenAIChat(Dialect):
     def encode_reply(self, source: Source, events: Iterable[Event]) -> bytes:
         return reply.encode_reply(source, events)
 
-    def encode_error(self, failure: StreamFailed | StreamCancelled, param: str | None = None) -> bytes:
-        error = error_json(failure)
-        return msgspec.json.encode({"error": error if param is None else {**error, "param": param}})
+    def encode_error(self, failure: StreamFailed | StreamCancelled) -> bytes:
+        return msgspec.json.encode({"error": error_json(failure)})

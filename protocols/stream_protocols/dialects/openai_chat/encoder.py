@@ -82,9 +82,11 @@ def error_json(event: StreamFailed | StreamCancelled) -> dict[str, Any]:
     if isinstance(event, StreamCancelled):
         message = f"The stream was cancelled ({event.reason})."
         return {"message": message, "type": "cancelled", "param": None, "code": "stream_cancelled"}
-    if event.error is not None and isinstance(event.error.get("message"), str):
-        return event.error
-    return {"message": event.message, "type": event.error_type, "param": None, "code": event.code}
+    own = event.error or {}
+    if isinstance(own.get("message"), str) and "status" not in own:  # which Google's have
+        # Not every vendor's has a code, which is what OpenAI's clients go by.
+        return own if "code" in own else {**own, "param": event.param, "code": event.code}
+    return {"message": event.message, "type": event.error_type, "param": event.param, "code": event.code}
 
 
 def _choice(index: int, delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:

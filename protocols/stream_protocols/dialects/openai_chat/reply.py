@@ -8,7 +8,13 @@ import msgspec
 from stream_protocols.dialects.answers import NOT_JSON
 from stream_protocols.dialects.base import Source
 from stream_protocols.dialects.openai_chat.decoder import message_events
-from stream_protocols.dialects.openai_chat.shapes import Completion, failure_event, usage_event, usage_json
+from stream_protocols.dialects.openai_chat.shapes import (
+    Completion,
+    UsageFields,
+    failure_event,
+    usage_event,
+    usage_json,
+)
 from stream_protocols.events import (
     ChoiceFinished,
     Event,
@@ -45,6 +51,25 @@ def decode_reply(body: bytes) -> list[Record]:
         events.append(usage_event(reply.usage))
     events.append(StreamFinished(reason))
     return [(event, None) for event in events]
+
+
+class _Outline(msgspec.Struct):
+    choices: list[msgspec.Raw] | None = None
+    usage: UsageFields | None = None
+    error: Any = None
+
+
+def inspect_reply(body: bytes) -> StreamFailed | Usage | None:
+    """What is wrong with a reply that is to be handed on as it is, or, when nothing is, the usage that it tells."""
+    try:
+        outline = msgspec.json.decode(body, type=_Outline)
+    except NOT_JSON:
+        return StreamFailed("upstream_invalid", "The provider's reply is not a chat completion.")
+    if outline.error is not None:
+        return failure_event(outline.error)
+    if not outline.choices:
+        return StreamFailed("upstream_invalid", "The provider's reply has no choices.")
+    return None if outline.usage is None else usage_event(outline.usage)
 
 
 def encode_reply(source: Source, events: Iterable[Event]) -> bytes:

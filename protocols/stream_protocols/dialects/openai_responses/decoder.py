@@ -1,11 +1,11 @@
 """From the body of a Responses API upstream to records."""
 
-from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from stream_protocols.dialects.answers import NOT_JSON
+from stream_protocols.dialects.frames import FrameDecoder, add_frame
 from stream_protocols.dialects.openai_chat.decoder import DONE
 from stream_protocols.dialects.openai_responses.reply import output_events
 from stream_protocols.dialects.openai_responses.shapes import (
@@ -15,12 +15,8 @@ from stream_protocols.dialects.openai_responses.shapes import (
     ending,
     read_failure,
 )
-from stream_protocols.errors import StreamProtocolError
 from stream_protocols.events import (
-    COVERED,
     Event,
-    Notice,
-    Opaque,
     ReasoningDelta,
     Record,
     RefusalDelta,
@@ -28,7 +24,6 @@ from stream_protocols.events import (
     TextDelta,
     ToolCallDelta,
 )
-from stream_protocols.sse import SseDecoder, SseEvent
 
 MAX_PARTS: Final = 4096
 """Parts and calls of one answer. Each is remembered until the end, so a provider must not be able to make ever more."""
@@ -50,13 +45,11 @@ _TEXTS: Final[dict[str, type[TextDelta | ReasoningDelta | RefusalDelta]]] = {
 _ARGUMENTS: Final = "response.function_call_arguments"
 _NEXT_SUMMARY: Final = "\n\n"
 
-_OPAQUE: Final = Opaque()
-
 _decode_frame = msgspec.json.Decoder(FrameFields).decode
 _decode_item = msgspec.json.Decoder(ItemFields).decode
 
 
-class OpenAIResponsesDecoder:
+class OpenAIResponsesDecoder(FrameDecoder[FrameFields]):
     """Decodes one streamed answer (see `stream_protocols.dialects.Decoder` for the contract).
 
     Attributes:
@@ -64,71 +57,18 @@ class OpenAIResponsesDecoder:
     """
 
     def __init__(self) -> None:
+        super().__init__(_decode_frame)
         self.answer_id: str | None = None
-        self._sse = SseDecoder()
         self._told: set[tuple[str, int, int]] = set()  # the parts of which something was told
         self._calls: dict[int, int] = {}  # the number of each tool call, by its output index
-        self._ended = False
 
-    def feed(self, data: bytes) -> list[Record]:
-        """Take the next bytes of the body; return what they complete."""
-        records: list[Record] = []
-        if self._ended:
-            return records
-        try:
-            frames = self._sse.feed(data)
-        except StreamProtocolError as error:
-            self._fail(records, f"The provider's event stream is malformed: {error.message}")
-            return records
-        self._frames(frames, records)
-        return records
-
-    def close(self) -> list[Record]:
-        """The body has ended, properly as far as HTTP can tell."""
-        records: list[Record] = []
-        if self._ended:
-            return records
-        try:
-            # Some servers leave out the blank line after their last frame.
-            last = self._sse.close()
-        except StreamProtocolError as error:
-            self._fail(records, f"The provider's event stream is malformed: {error.message}")
-            return records
-        if last is not None:
-            self._frames([last], records)
-        if not self._ended:
-            self._truncated(records)
-        return records
-
-    def _frames(self, frames: Iterable[SseEvent], records: list[Record]) -> None:
-        for frame in frames:
-            if frame.data:
-                self._frame(frame.data, records)
-                if self._ended:
-                    break
-
-    def _truncated(self, records: list[Record]) -> None:
-        self._fail(records, "The provider ended the stream before the answer was whole.", "upstream_truncated")
-
-    def _fail(self, records: list[Record], message: str, code: str = "upstream_invalid") -> None:
-        self._ended = True
-        records.append((StreamFailed(code, message), None))
-
-    def _frame(self, data: bytes, records: list[Record]) -> None:
+    def _not_json(self, data: bytes, records: list[Record]) -> None:
         if data.startswith(DONE):  # servers that add it send it after the end, where it is not read any more
             self._truncated(records)
-            return
-        if b"\n" in data:
-            # In JSON a line break can only stand between tokens; without it the frame stays one SSE line.
-            data = data.replace(b"\n", b" ")
-        try:
-            frame = _decode_frame(data)
-        except msgspec.ValidationError as error:
-            self._unknown(data, error, records)
-            return
-        except NOT_JSON:
-            self._fail(records, "The provider sent a frame that is not JSON.")
-            return
+        else:
+            super()._not_json(data, records)
+
+    def _take(self, frame: FrameFields, data: bytes, records: list[Record]) -> None:
         place = (_TEXT, frame.output_index, frame.content_index)
         if frame.type == _TEXT_DELTA and frame.delta and place in self._told:
             # What nearly every frame is: one more piece of a text.
@@ -138,21 +78,13 @@ class OpenAIResponsesDecoder:
         if len(self._told) + len(self._calls) > MAX_PARTS:
             self._fail(records, f"The provider's answer has more than {MAX_PARTS} parts.")
             return
-        records.extend((event, COVERED) for event in events[:-1])
-        records.append((events[-1] if events else _OPAQUE, data))
+        add_frame(records, events, data)
 
-    def _unknown(self, data: bytes, error: msgspec.ValidationError, records: list[Record]) -> None:
-        """A frame that is not of the shape we know; msgspec says so before it has read all of it."""
-        try:
-            msgspec.json.decode(data)
-        except msgspec.ValidationError:
-            pass  # a number beyond what Python has
-        except NOT_JSON:
-            self._fail(records, "The provider sent a frame that is not JSON.")
-            return
-        # Its own dialect gets it untouched, others hear of it.
-        message = f"A frame of the provider could not be translated: {error}."
-        records.append((Notice("untranslated", message), data))
+    def _error_in(self, frame: dict[str, Any]) -> StreamFailed | None:
+        kind, error = frame.get("type", ""), frame.get("error")
+        if kind != "error" and (kind != "" or error is None):
+            return None
+        return _failure(error, frame.get("code"), frame.get("message"))
 
     def _events(self, frame: FrameFields) -> list[Event]:
         """What one frame says, in neutral words; nothing when it says nothing to others."""
@@ -233,6 +165,9 @@ class OpenAIResponsesDecoder:
 
     def _error(self, frame: FrameFields) -> list[Event]:
         self._ended = True
-        if frame.error is not None:
-            return [read_failure(frame.error)]
-        return [read_failure({"code": frame.code, "message": frame.message})]
+        return [_failure(frame.error, frame.code, frame.message)]
+
+
+def _failure(error: object, code: object, message: object) -> StreamFailed:
+    """What an `error` event reports: in a member of its own, or at its top level."""
+    return read_failure({"code": code, "message": message} if error is None else error)

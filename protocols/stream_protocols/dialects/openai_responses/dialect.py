@@ -1,6 +1,7 @@
 """The dialect as one object."""
 
 from collections.abc import Iterable, Mapping
+from typing import ClassVar
 
 import msgspec
 
@@ -19,6 +20,11 @@ class OpenAIResponses(Dialect):
     """OpenAI's Responses API, and all that is compatible with it. Its errors are those of the chat completions."""
 
     name = request.NAME
+    params: ClassVar[Mapping[str, str]] = {
+        "messages": "input",
+        "reasoning_effort": "reasoning.effort",
+        "response_format": "text.format",
+    }
 
     def parse_request(
         self, body: bytes, *, native: bool = False, model: str | None = None, stream: bool | None = None
@@ -58,6 +64,5 @@ class OpenAIResponses(Dialect):
     def encode_reply(self, source: Source, events: Iterable[Event]) -> bytes:
         return reply.encode_reply(source, events)
 
-    def encode_error(self, failure: StreamFailed | StreamCancelled, param: str | None = None) -> bytes:
-        error = error_json(failure)
-        return msgspec.json.encode({"error": error if param is None else {**error, "param": param}})
+    def encode_error(self, failure: StreamFailed | StreamCancelled) -> bytes:
+        return msgspec.json.encode({"error": error_json(failure)})

@@ -59,6 +59,7 @@ class OpenAIResponsesEncoder(SequenceEncoder):
     """
 
     passthrough = NAME
+    counted = True
 
     def __init__(self, source: Source, *, max_kept: float = MAX_KEPT) -> None:
         self._answer = Answer(source)

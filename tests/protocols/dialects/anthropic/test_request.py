@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream_protocols.dialects.anthropic import Anthropic
 from stream_protocols.dialects.anthropic.request import parse_count, parse_request, patch
 from stream_protocols.errors import InvalidField, InvalidJson
 from stream_protocols.request import MAX_LEASE, Request
@@ -136,6 +137,44 @@ def test_values_go_as_they_were_written() -> None:
 def test_streaming_is_what_the_gateway_asks_for_not_what_the_client_did() -> None:
     assert ("stream", True) in sent(body())
     assert "stream" not in dict(sent(body(stream=True), stream=False))
+
+
+# The rest of an answer
+
+
+@pytest.mark.parametrize(
+    ("last", "whole"),
+    [
+        ({"role": "user", "content": "Count."}, None),
+        ({"role": "assistant", "content": "1, ", "x": 1}, {"role": "assistant", "content": "1, 2,", "x": 1}),
+        (
+            {"role": "assistant", "content": [{"type": "thinking"}, {"type": "text", "text": "1, "}]},
+            {"role": "assistant", "content": [{"type": "thinking"}, {"type": "text", "text": "1, 2,"}]},
+        ),
+        (
+            {"role": "assistant", "content": [{"type": "thinking"}]},
+            {"role": "assistant", "content": [{"type": "thinking"}, {"type": "text", "text": "2,"}]},
+        ),
+        (
+            {"role": "assistant", "content": []},
+            {"role": "assistant", "content": [{"type": "text", "text": "2,"}]},
+        ),
+    ],
+)
+def test_an_answer_is_given_back_as_the_assistants_words(last: dict[str, Any], whole: dict[str, Any] | None) -> None:
+    request = parse_request(body(messages=[*MESSAGES, last], stream=True, documents=[1]))
+    expected = [*MESSAGES, whole] if whole else [*MESSAGES, last, {"role": "assistant", "content": "2,"}]
+    again = Anthropic().continued(request, "2, ")
+    assert json.loads(again.body) == {**json.loads(request.body), "messages": expected}
+    assert (again.model, again.stream) == ("demo", True)
+
+
+def test_nothing_said_is_nothing_to_give_back() -> None:
+    request = parse_request(body())
+    assert Anthropic().continued(request, " \n") is request
+
+
+# Thinking that comes back
 
 
 def test_signed_thinking_goes_back_to_its_author_untouched() -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream_protocols.dialects import registry
 from stream_protocols.dialects.openai_chat import parse_request
 from stream_protocols.dialects.openai_chat.request import MAX_CHOICES, patch
 from stream_protocols.errors import InvalidField, InvalidJson
@@ -208,3 +209,77 @@ def test_a_native_client_gets_usage_without_asking() -> None:
     assert options(body(stream_options={"include_usage": False, "other": 1})) == {"include_usage": True, "other": 1}
     assert options(body(stream_options={"include_usage": True, "other": 1})) == {"include_usage": True, "other": 1}
     assert options(body(), stream=False) is None
+
+
+# What routing asks of a request
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "data:,"}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "needs"),
+    [
+        ({}, set()),
+        ({"tools": [], "reasoning_effort": None, "reasoning": {}}, set()),
+        ({"tools": [{"type": "function"}]}, {"tools"}),
+        ({"functions": [{"name": "f"}]}, {"tools"}),
+        ({"reasoning_effort": "high"}, {"reasoning"}),
+        ({"reasoning": {"effort": "low"}}, {"reasoning"}),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, IMAGE, 5]}]}, {"images"}),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "image_url"}]}]}, set()),
+        ({"messages": [{"role": "assistant"}], "tools": [{}], "reasoning_effort": "low"}, {"tools", "reasoning"}),
+    ],
+)
+def test_what_a_model_must_be_able_to_do(fields: dict[str, Any], needs: set[str]) -> None:
+    assert registry.needs(parse_request(body(**fields))) == needs
+
+
+def continued(text: str, **fields: Any) -> dict[str, Any]:
+    """The JSON of a request for the rest of an answer."""
+    request = registry.continued(parse_request(body(**fields)), text)
+    asked: dict[str, Any] = json.loads(request.body)
+    return asked
+
+
+def test_an_answer_is_given_back_as_the_assistants_words() -> None:
+    assert continued("Once ", stream=True, x=[1]) == {
+        "model": "demo",
+        "messages": [*MESSAGES, {"role": "assistant", "content": "Once "}],
+        "stream": True,
+        "x": [1],
+    }
+
+
+def test_words_that_the_client_began_and_the_answer_are_one_message() -> None:
+    begun = [*MESSAGES, {"role": "assistant", "content": "Once ", "name": "n"}]
+    assert continued("upon", messages=begun)["messages"] == [
+        *MESSAGES,
+        {"role": "assistant", "content": "Once upon", "name": "n"},
+    ]
+
+
+@pytest.mark.parametrize("last", [{"role": "assistant", "content": None}, {"role": "assistant", "content": []}])
+def test_a_last_message_without_words_stays_as_it_is(last: dict[str, Any]) -> None:
+    messages = continued("a", messages=[*MESSAGES, last])["messages"]
+    assert messages == [*MESSAGES, last, {"role": "assistant", "content": "a"}]
+
+
+def test_nothing_said_is_nothing_to_give_back() -> None:
+    request = parse_request(body(stream=True))
+    assert registry.continued(request, "") is request
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_text_can_be_given_back(text: str) -> None:
+    request = parse_request(body(stream=True, n=1, lease=3))
+    again = registry.continued(request, text)
+    assert (again.model, again.stream, again.choices, again.lease) == ("demo", True, 1, 3)
+    assert "".join(message["content"] for message in json.loads(again.body)["messages"][1:]) == text
+
+
+@pytest.mark.parametrize(("value", "name"), [("c1", "c1"), (None, None), ({"id": "c"}, None), (5, None)])
+def test_a_conversation_has_a_name_that_providers_do_not_see(value: object, name: str | None) -> None:
+    request = parse_request(body(conversation=value))
+    assert request.conversation_id == name
+    assert "conversation" not in json.loads(patch(request, model="m", stream=True))

@@ -104,6 +104,6 @@ def test_error_bodies_are_openais() -> None:
     failed = RESPONSES.decode_error(body, 429, "7")
     assert (failed.code, failed.status, failed.retry_after) == ("rate_limit_exceeded", 429, "7")
     assert json.loads(RESPONSES.encode_error(failed)) == RATE_LIMITED.body()
-    ours = json.loads(RESPONSES.encode_error(StreamFailed("c", "m", error_type="t"), "input"))
+    ours = json.loads(RESPONSES.encode_error(StreamFailed("c", "m", error_type="t", param="input")))
     assert ours == {"error": {"message": "m", "type": "t", "param": "input", "code": "c"}}
     assert json.loads(RESPONSES.encode_error(StreamCancelled("client")))["error"]["code"] == "stream_cancelled"

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from stream_gateway.config import RouteSettings, TargetSettings
+from stream_gateway.config import Config, RouteSettings, TargetSettings
 from stream_gateway.upstream.demo import DemoProvider
-from stream_gateway.upstream.routing import Router, Target
+from stream_gateway.upstream.provider import Provider
+from stream_gateway.upstream.routing.router import Router
 from stream_protocols.errors import UnknownModel
 
 
@@ -25,45 +26,48 @@ class Somewhere:
 DEMO, ONE, TWO = DemoProvider(), Somewhere(), Somewhere()
 
 
+PROVIDERS: dict[str, Provider] = {"demo": DEMO, "one": ONE, "two": TWO}
+
+
 def router(**routes: tuple[str, str]) -> Router:
     settings = {
         name.replace("any", "*"): RouteSettings(targets=(TargetSettings(provider=provider, model=model),))
         for name, (provider, model) in routes.items()
     }
-    return Router(settings, {"demo": DEMO, "one": ONE, "two": TWO})
+    return Router(Config(routes=settings), PROVIDERS)
+
+
+def found(routes: Router, model: str) -> tuple[Provider, str]:
+    """The provider, and its name for the model, at which a name arrives."""
+    (target,) = routes.find(model).targets
+    return target.provider, target.model(model)
 
 
 def test_a_route_names_the_provider_and_its_model() -> None:
     routes = router(fast=("one", "gpt-x"), slow=("two", "gpt-y"))
-    assert routes.find("fast") == Target(ONE, "gpt-x")
-    assert routes.find("slow") == Target(TWO, "gpt-y")
+    assert found(routes, "fast") == (ONE, "gpt-x")
+    assert found(routes, "slow") == (TWO, "gpt-y")
 
 
 def test_a_star_as_the_model_is_the_name_that_the_client_wrote() -> None:
-    assert router(fast=("one", "*")).find("fast") == Target(ONE, "fast")
+    assert found(router(fast=("one", "*")), "fast") == (ONE, "fast")
 
 
 def test_a_star_as_the_route_takes_all_other_names() -> None:
     routes = router(fast=("one", "gpt-x"), any=("two", "*"))
-    assert routes.find("fast") == Target(ONE, "gpt-x")
-    assert routes.find("anything/else") == Target(TWO, "anything/else")
-    assert router(any=("two", "always")).find("x") == Target(TWO, "always")
+    assert found(routes, "fast") == (ONE, "gpt-x")
+    assert found(routes, "anything/else") == (TWO, "anything/else")
+    assert found(router(any=("two", "always")), "x") == (TWO, "always")
 
 
 def test_the_demo_models_are_there_without_a_route() -> None:
-    assert router().find("demo-n5") == Target(DEMO, "demo-n5")
-    assert router(any=("two", "*")).find("demo") == Target(DEMO, "demo")
+    assert found(router(), "demo-n5") == (DEMO, "demo-n5")
+    assert found(router(any=("two", "*")), "demo") == (DEMO, "demo")
 
 
 def test_a_route_of_a_demo_models_name_comes_first() -> None:
-    assert router(demo=("one", "gpt-x")).find("demo") == Target(ONE, "gpt-x")
-    assert router(fast=("demo", "demo-n5")).find("fast") == Target(DEMO, "demo-n5")
-
-
-def test_of_several_targets_the_first_serves() -> None:
-    targets = tuple(TargetSettings(provider=name, model="m") for name in ("two", "one"))
-    routes = Router({"fast": RouteSettings(targets=targets)}, {"demo": DEMO, "one": ONE, "two": TWO})
-    assert routes.find("fast") == Target(TWO, "m")
+    assert found(router(demo=("one", "gpt-x")), "demo") == (ONE, "gpt-x")
+    assert found(router(fast=("demo", "demo-n5")), "fast") == (DEMO, "demo-n5")
 
 
 def test_an_unknown_model_hears_what_is_known() -> None:
@@ -77,3 +81,4 @@ def test_an_unknown_model_hears_what_is_known() -> None:
 def test_the_names_that_can_be_listed() -> None:
     assert router(fast=("one", "x"), any=("two", "*")).models() == ["fast", "demo"]
     assert router().models() == ["demo"]
+    assert router(demo=("one", "x")).models() == ["demo"]

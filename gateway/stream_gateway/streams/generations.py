@@ -1,0 +1,59 @@
+"""Generations: the one thing that the server asks for answers."""
+
+from collections.abc import Callable
+from functools import partial
+
+from stream_gateway.streams.registry import Registry
+from stream_gateway.streams.stream import Stream
+from stream_gateway.upstream.generation import Generation
+from stream_gateway.upstream.provider import Reply
+from stream_gateway.upstream.routing.router import Router
+from stream_protocols.request import Lease, Request
+
+
+class Generations:
+    """Turns requests into streams, or into whole replies. Who answers, after how many attempts, is decided below."""
+
+    def __init__(self, registry: Registry, router: Router) -> None:
+        self._registry = registry
+        self._router = router
+
+    def models(self) -> list[str]:
+        """The names that clients can ask for."""
+        return self._router.models()
+
+    def create(
+        self,
+        request: Request,
+        *,
+        lease: Lease | None = None,
+        key: str | None = None,
+        asked: bytes = b"",
+        conversation: str | None = None,
+        echo: bytes = b"",
+    ) -> tuple[Stream, Callable[[], None]]:
+        """A new stream for a request, and the function that starts its producer.
+
+        Args:
+            lease, key, asked, echo: see `Registry.create`.
+            conversation: see `Generation`.
+
+        Raises:
+            UnknownModel, InvalidField: nobody here answers that.
+            Overloaded: there is no memory for another stream.
+        """
+        generation = Generation(request, self._router.find(request.model), conversation)
+        stream = self._registry.create(
+            request.model, dialect=generation.dialect, lease=lease, key=key, asked=asked, echo=echo
+        )
+        stream.attempts = generation.attempts
+        return stream, partial(self._registry.start, stream, generation.run)
+
+    async def complete(self, request: Request, *, conversation: str | None = None) -> Reply:
+        """The whole answer at once. Cancelling it ends it at the provider.
+
+        Raises:
+            UnknownModel, InvalidField: nobody here answers that.
+            ProviderFailed: there is no answer.
+        """
+        return await Generation(request, self._router.find(request.model), conversation).complete()

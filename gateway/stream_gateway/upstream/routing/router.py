@@ -1,0 +1,59 @@
+"""Which route serves a model name."""
+
+from collections.abc import Mapping
+from random import Random
+
+from stream_gateway.config import Config, RetrySettings, RouteSettings, TargetSettings, route_timeouts
+from stream_gateway.upstream import demo
+from stream_gateway.upstream.provider import Provider
+from stream_gateway.upstream.routing.route import Route
+from stream_gateway.upstream.routing.target import ANY, Target, TargetStatistics
+from stream_protocols.errors import UnknownModel
+
+
+class Router:
+    """Finds the route of a public model name: the one of that name, the demo provider's, then the route `*`.
+
+    Args:
+        providers: by their names; the demo provider is one of them, or there is none.
+        chance: see `Route`.
+    """
+
+    def __init__(self, config: Config, providers: Mapping[str, Provider], chance: Random | None = None) -> None:
+        self._config = config
+        self._providers = providers
+        self._chance = chance or Random()
+        self._routes = {name: self._route(name, settings) for name, settings in config.routes.items()}
+        # What fails on purpose is not tried again.
+        own = RouteSettings(targets=(TargetSettings(provider=demo.NAME, model=ANY),), retries=RetrySettings(attempts=1))
+        self._demo = self._route(demo.NAME, own) if demo.NAME in providers else None
+
+    def _route(self, name: str, settings: RouteSettings) -> Route:
+        targets = [
+            Target(name, self._providers[target.provider], target, settings.breaker) for target in settings.targets
+        ]
+        return Route(name, targets, settings, route_timeouts(self._config, settings), self._chance)
+
+    def find(self, model: str) -> Route:
+        """The route of a public model name.
+
+        Raises:
+            UnknownModel: there is none.
+        """
+        route = self._routes.get(model)
+        if route is None and demo.is_demo(model):
+            route = self._demo
+        route = route or self._routes.get(ANY)
+        if route is None:
+            known = ", ".join(self.models())
+            raise UnknownModel(f"There is no model {model[:128]!r} here; known: {known}.", param="model")
+        return route
+
+    def models(self) -> list[str]:
+        """The names that clients can ask for; what `*` covers cannot be listed."""
+        return [*(name for name in self._routes if name not in (ANY, demo.NAME)), demo.NAME]
+
+    def statistics(self, now: float) -> tuple[TargetStatistics, ...]:
+        """What all targets have done, and do."""
+        routes = [*self._routes.values(), *([self._demo] if self._demo else [])]
+        return tuple(target.statistics(now) for route in routes for target in route.targets)
