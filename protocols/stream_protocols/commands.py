@@ -4,7 +4,7 @@
 `error`. Pushes have no `ref`: `event`, and `stream.unsubscribed` when the gateway ends a subscription.
 """
 
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, get_args
 
 import msgspec
 
@@ -118,16 +118,28 @@ class Pushed(_Message, frozen=True, tag="event"):
 
 Message: TypeAlias = Created | Subscribed | Ok | Error | Unsubscribed
 
+
+class _Typed(msgspec.Struct):
+    type: str
+
+
 _incoming: Final[msgspec.json.Decoder[Message | Pushed]] = msgspec.json.Decoder(Message | Pushed)
+_type: Final = msgspec.json.Decoder(_Typed)
+_KNOWN: Final = frozenset(kind.__struct_config__.tag for kind in (*get_args(Message), Pushed))
 
 
-def decode_message(data: str | bytes) -> Message | Pushed:
-    """A gateway's message in JSON, as a client reads it.
+def decode_message(data: str | bytes) -> Message | Pushed | None:
+    """A gateway's message in JSON, as a client reads it; None for one of a type that is newer than this package.
 
     Raises:
-        msgspec.DecodeError: it is none.
+        msgspec.DecodeError: it is none, or a known one with fields that are wrong.
     """
-    return _incoming.decode(data)
+    try:
+        return _incoming.decode(data)
+    except msgspec.ValidationError:
+        if _type.decode(data).type in _KNOWN:
+            raise
+        return None
 
 
 class Codec(Protocol):

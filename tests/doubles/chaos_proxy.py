@@ -54,7 +54,7 @@ class _Passage:
         self.fault: Fault | None = None
         self.until = 0.0
         self.delay = 0.0
-        self.streamed = False
+        self.swallowed = False  # once something is lost, so is all that follows
 
     async def hindrance(self, size: int) -> None:
         """Wait for as long as what goes wrong right now holds up so many bytes."""
@@ -77,7 +77,7 @@ class ChaosProxy:
 
     Attributes:
         refusing, no_upgrades: whether new connections, or WebSocket handshakes, are refused: set by tests, too.
-        deaf: whether what the gateway says is swallowed.
+        deaf: whether what the gateway says is swallowed, on each connection for good.
         collects: whether event streams are kept back until they are whole, as proxies do that know no streaming.
         faults: how many connections met which fault.
         accepted: connections so far.
@@ -183,8 +183,8 @@ class ChaosProxy:
                     break
                 first = False
                 if source is passage.server:
-                    passage.streamed = passage.streamed or _EVENTS in data
-                    if self.deaf or (self.collects and passage.streamed):
+                    passage.swallowed = passage.swallowed or self.deaf or (self.collects and _EVENTS in data)
+                    if passage.swallowed:
                         continue
                 size = _SLOW_BYTES if passage.fault is Fault.SLOW else _READ
                 for piece in pieces(data, size):

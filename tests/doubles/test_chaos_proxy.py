@@ -30,8 +30,12 @@ async def proxy(nursery: trio.Nursery) -> ChaosProxy:
 async def connect(proxy: ChaosProxy) -> trio.SocketStream:
     """A connection through the proxy that has carried something."""
     stream = await trio.open_tcp_stream("127.0.0.1", proxy.port)
-    await stream.send_all(b"x")
-    assert await stream.receive_some() == b"x"
+    try:
+        await stream.send_all(b"x")
+        assert await stream.receive_some() == b"x"
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
     return stream
 
 

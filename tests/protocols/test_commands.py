@@ -343,7 +343,11 @@ def test_a_client_reads_events(event: Event) -> None:
     assert (pushed.stream, pushed.id, decode_known(bytes(pushed.event))) == ("s", "s.e.1", event)
 
 
-@pytest.mark.parametrize("data", ['{"type":"new.kind"}', "{}", "[]", '{"type":"ok"'])
+def test_a_message_of_a_newer_type_is_left_out() -> None:
+    assert decode_message('{"type":"new.kind","x":1}') is None
+
+
+@pytest.mark.parametrize("data", ['{"type":"event","stream":"s"}', '{"type":5}', "{}", "[]", '{"type":"ok"'])
 def test_what_is_no_message(data: str) -> None:
     with pytest.raises(msgspec.DecodeError):
         decode_message(data)

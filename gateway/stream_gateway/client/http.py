@@ -1,7 +1,7 @@
 """HTTP exchanges with a gateway, and what its refusals mean."""
 
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import anyio
@@ -168,17 +168,33 @@ def refusal(code: str, message: str, cursor: str | None, status: int | None = No
     return Refused(message, code=code, status=status)
 
 
+async def finish(body: AsyncIterator[bytes]) -> None:
+    """End a response's body wherever it is.
+
+    A read that is cancelled ends every generator between us and the socket, in order. Closing the outermost one would
+    leave the others to the garbage collector, which cannot wait.
+    """
+    with anyio.CancelScope(shield=True) as scope:
+        scope.cancel()
+        try:
+            async for _ in body:
+                pass
+        except httpx.HTTPError:
+            return
+
+
 async def _read(response: httpx.Response) -> bytes:
     """The body of a refusal, as far as it matters; it may be read already."""
     if response.is_stream_consumed or response.is_closed:
         return response.content[:MAX_ERROR_BYTES]
-    body = b""
+    body, pieces = b"", response.aiter_bytes()
     with anyio.move_on_after(_CLOSE_TIMEOUT):
         try:
-            async for piece in response.aiter_bytes():
+            async for piece in pieces:
                 body += piece
                 if len(body) >= MAX_ERROR_BYTES:
                     break
         except httpx.HTTPError:
             return body
-    return body
+    await finish(pieces)
+    return body[:MAX_ERROR_BYTES]

@@ -35,6 +35,9 @@ BURST: Final = 200
 RATE: Final = 90.0
 """Commands at once, and a second: below what a gateway takes by default (`sockets.commands_per_second`)."""
 
+_REPLY_TIMEOUT: Final = 30.0
+"""Seconds for a reply, while the socket lives: commands wait for their turn."""
+
 MAX_MESSAGE: Final = 32 * 1024 * 1024
 """Bytes of one message from the gateway; an image comes in one event."""
 
@@ -64,6 +67,7 @@ class Socket:
     Attributes:
         inboxes: by stream.
         coming: how many streams have been asked for and are not in `inboxes` yet.
+        creating: the keys of those whose creation has not been replied to.
         limit: streams that there may be.
         opened: set when it is open, or `why` it is not is known.
         why: what became of it; None while it is open.
@@ -73,6 +77,7 @@ class Socket:
     def __init__(self, address: Address, settings: Settings) -> None:
         self.inboxes: dict[str, Inbox] = {}
         self.coming = 0
+        self.creating: set[str] = set()
         self.limit = STREAMS
         self.opened = trio.Event()
         self.why: Lost | ClientError | None = None
@@ -88,9 +93,13 @@ class Socket:
         self._refilled = trio.current_time()
         self._probe = Probe(settings.probe, trio.current_time())
 
-    def room(self, stream: str | None) -> bool:
-        """Whether one more stream, this one if it is known, may come here."""
-        return self.why is None and stream not in self.inboxes and len(self.inboxes) + self.coming < self.limit
+    def room(self, stream: str | None, key: str | None) -> bool:
+        """Whether one more stream may come here: one of this id, or the one that is created with this key.
+
+        A stream is on a socket once, so a create whose caller did not wait for the reply is repeated on another one.
+        """
+        here = stream in self.inboxes or key in self.creating
+        return self.why is None and not here and len(self.inboxes) + self.coming < self.limit
 
     async def create(self, request: dict[str, Any], key: str) -> Inbox:
         """Start a generation, or find the one that this key has started; its inbox.
@@ -102,11 +111,13 @@ class Socket:
 
         def adopt(message: Any) -> None:
             self.coming -= 1
+            self.creating.discard(key)
             if isinstance(message, commands.Created):
                 self.inboxes[message.stream] = inbox
                 inbox.begin(message)
 
         self.coming += 1
+        self.creating.add(key)
         return await self._ask(inbox, adopt, lambda ref: commands.Create(ref=ref, request=request, key=key))
 
     async def subscribe(self, stream: str, after: str | None) -> Inbox:
@@ -142,10 +153,14 @@ class Socket:
         reply = self._replies[self._number] = Reply(adopt)
         self._say(command(self._number))
         try:
-            await reply.came.wait()  # the probe bounds it: a socket without replies is dead
+            with trio.move_on_after(_REPLY_TIMEOUT):
+                await reply.came.wait()
         except BaseException:
             inbox.leave()
             raise
+        if not reply.came.is_set():
+            inbox.leave()
+            raise Lost(f"no reply within {_REPLY_TIMEOUT:.0f} s")
         if isinstance(reply.message, commands.Error):
             raise refusal(reply.message.code, reply.message.message, cursor)
         if reply.message is None:
@@ -234,10 +249,7 @@ class Socket:
         return refusal("closed", f"{said[:1].upper()}{said[1:]}.", None)
 
     def _take(self, data: str | bytes) -> None:
-        try:
-            message = decode_message(data)
-        except msgspec.ValidationError:
-            return  # of a type that is newer than we are
+        message = decode_message(data)
         if isinstance(message, commands.Pushed):
             inbox = self.inboxes.get(message.stream)
             if inbox is not None:
@@ -246,7 +258,7 @@ class Socket:
             inbox = self.inboxes.pop(message.stream, None)
             if inbox is not None:
                 inbox.fail(Lost(f"the gateway let go: {message.message}"))
-        elif isinstance(message.ref, int) and (reply := self._replies.pop(message.ref, None)):
+        elif message is not None and isinstance(message.ref, int) and (reply := self._replies.pop(message.ref, None)):
             reply.message = message
             reply.hook(message)
             reply.came.set()

@@ -34,7 +34,7 @@ class Sockets:
     async def create(self, request: dict[str, Any], key: str) -> Inbox:
         """See `Socket.create`."""
         while True:
-            socket = await self._socket(None)
+            socket = await self._socket(key=key)
             with _elsewhere(socket):
                 return await socket.create(request, key)
 
@@ -45,14 +45,14 @@ class Sockets:
             with _elsewhere(socket):
                 return await socket.subscribe(stream, after)
 
-    async def _socket(self, stream: str | None) -> Socket:
+    async def _socket(self, stream: str | None = None, key: str | None = None) -> Socket:
         """A socket with room, opened if need be.
 
         Raises:
             Lost, ClientError: it could not be opened.
         """
         self._sockets = [socket for socket in self._sockets if socket.why is None]
-        socket = next((socket for socket in self._sockets if socket.room(stream)), None)
+        socket = next((socket for socket in self._sockets if socket.room(stream, key)), None)
         if socket is None:
             socket = Socket(self._address, self._settings)
             self._sockets.append(socket)

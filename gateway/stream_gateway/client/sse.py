@@ -1,6 +1,6 @@
 """Server-sent events over HTTP/1.1 or HTTP/2: a response for each stream."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import anyio
@@ -9,7 +9,7 @@ import msgspec
 
 from stream_gateway.client.carrier import Batch, Lost
 from stream_gateway.client.errors import NotAGateway
-from stream_gateway.client.http import Link, refuse, told
+from stream_gateway.client.http import Link, finish, refuse, told
 from stream_protocols.cursor import Gap, parse_cursor
 from stream_protocols.dialects.native import decode_known
 from stream_protocols.errors import InvalidCursor, SseEventTooLarge
@@ -88,11 +88,7 @@ class SseCarrier:
             self._spawn(self._close)
 
     async def _close(self) -> None:
-        # A read that is cancelled ends every generator between us and the socket, in order. Closing the outermost one
-        # would leave the others to the garbage collector, which cannot wait.
-        with anyio.CancelScope(shield=True) as scope:
-            scope.cancel()
-            await _drain(self._body)
+        await finish(self._body)
         await self._link.aclose()
 
 
@@ -139,11 +135,3 @@ def gap_of(notice: Notice) -> Gap | None:
         return msgspec.convert({**data, "resume_seq": seq}, Gap)
     except (InvalidCursor, msgspec.ValidationError):
         return None
-
-
-async def _drain(body: AsyncIterator[bytes]) -> None:
-    try:
-        async for _ in body:
-            pass
-    except httpx.HTTPError:
-        return

@@ -103,6 +103,13 @@ async def test_a_server_that_is_not_ours(nursery: trio.Nursery) -> None:
                         await other.attach("s").text()
 
 
+async def test_a_page_without_end_is_not_read_to_its_end(nursery: trio.Nursery) -> None:
+    server = await served(nursery, answer("404 Not Found", b"x" * 3_000_000, content_type="text/html"))
+    async with Client(server.url, transports=["sse"], settings=QUICK) as client:
+        with pytest.raises(NotAGateway):
+            await client.attach("s").text()
+
+
 async def test_a_server_that_speaks_no_http(nursery: trio.Nursery) -> None:
     server = await served(nursery, b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
     async with Client(server.url, transports=["sse"], settings=QUICK) as client:

@@ -11,6 +11,8 @@ from tests.chaos.storm import CARRIAGES, GATEWAY, Carriage, storm
 from tests.doubles.chaos_proxy import FATAL, Fault
 from tests.doubles.served_gateway import Serve
 
+pytestmark = pytest.mark.deadline(90)  # a few seconds, unless the machine is busy with something else
+
 
 @pytest.mark.parametrize("carriage", CARRIAGES, ids=lambda carriage: carriage.name)
 async def test_streams_survive_anything(serve: Serve, carriage: Carriage, capsys: pytest.CaptureFixture[str]) -> None:
