@@ -11,6 +11,7 @@ import structlog
 import trio
 import typer
 
+from stream_gateway.client import terminal
 from stream_gateway.config import Config, ConfigError, load_config
 from stream_gateway.gateway import Gateway
 from stream_gateway.observe.logging import configure_logging
@@ -70,6 +71,10 @@ def check(config: Annotated[Path, typer.Argument(help="The TOML file to check.")
     except ConfigError as error:
         _fail(str(error))
     typer.echo(f"{config}: good; {len(settings.providers)} providers, {len(settings.routes)} routes.")
+
+
+app.command()(terminal.chat)
+app.command()(terminal.tail)
 
 
 def main() -> None:

@@ -4,7 +4,7 @@
 `error`. Pushes have no `ref`: `event`, and `stream.unsubscribed` when the gateway ends a subscription.
 """
 
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, get_args
 
 import msgspec
 
@@ -79,10 +79,13 @@ class Created(_Message, frozen=True, tag="stream.created", omit_defaults=True):
     gap: Gap | None = None
 
 
-class Subscribed(_Message, frozen=True, tag="stream.subscribed"):
+class Subscribed(_Message, frozen=True, tag="stream.subscribed", omit_defaults=True):
+    """`ended`: the stream has ended, and nothing of it comes after the cursor."""
+
     ref: Ref
     stream: str
     gap: Gap | None
+    ended: bool = False
 
 
 class Ok(_Message, frozen=True, tag="ok"):
@@ -105,7 +108,38 @@ class Unsubscribed(_Message, frozen=True, tag="stream.unsubscribed"):
     message: str
 
 
+class Pushed(_Message, frozen=True, tag="event"):
+    """An event of a stream, and the cursor after it; for clients, who read the event with their dialect's decoder."""
+
+    stream: str
+    id: str
+    event: msgspec.Raw
+
+
 Message: TypeAlias = Created | Subscribed | Ok | Error | Unsubscribed
+
+
+class _Typed(msgspec.Struct):
+    type: str
+
+
+_incoming: Final[msgspec.json.Decoder[Message | Pushed]] = msgspec.json.Decoder(Message | Pushed)
+_type: Final = msgspec.json.Decoder(_Typed)
+_KNOWN: Final = frozenset(kind.__struct_config__.tag for kind in (*get_args(Message), Pushed))
+
+
+def decode_message(data: str | bytes) -> Message | Pushed | None:
+    """A gateway's message in JSON, as a client reads it; None for one of a type that is newer than this package.
+
+    Raises:
+        msgspec.DecodeError: it is none, or a known one with fields that are wrong.
+    """
+    try:
+        return _incoming.decode(data)
+    except msgspec.ValidationError:
+        if _type.decode(data).type in _KNOWN:
+            raise
+        return None
 
 
 class Codec(Protocol):
@@ -230,10 +264,10 @@ def error_reply(ref: Ref, error: StreamProtocolError) -> Error:
     return Error(ref, error.code, error.message, error.param)
 
 
-def check_key(key: str | None) -> str | None:
-    """An idempotency key within its limits, or InvalidField."""
+def check_key(key: str | None, *, param: str = "key") -> str | None:
+    """An idempotency key within its limits, or InvalidField; `param` is what the client calls it."""
     if key is not None and not 1 <= len(key) <= MAX_KEY:
-        raise InvalidField(f"Field `key` must have from 1 to {MAX_KEY} characters.", param="key")
+        raise InvalidField(f"`{param}` must have from 1 to {MAX_KEY} characters.", param=param)
     return key
 
 

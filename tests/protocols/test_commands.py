@@ -26,14 +26,17 @@ from stream_protocols.commands import (
     Message,
     Ok,
     Ping,
+    Pushed,
     Subscribe,
     Subscribed,
     Unsubscribe,
     Unsubscribed,
     check_key,
+    decode_message,
     error_reply,
 )
 from stream_protocols.cursor import Gap
+from stream_protocols.dialects.native import decode_known
 from stream_protocols.errors import InvalidField, StreamProtocolError, UnknownStream
 from stream_protocols.events import (
     ChoiceFinished,
@@ -50,6 +53,7 @@ from stream_protocols.events import (
     Usage,
 )
 from stream_protocols.websocket import BINARY, TEXT
+from tests.protocols.dialects.strategies import native_events
 
 REQUEST = {"model": "demo", "messages": [{"role": "user", "content": "hello"}]}
 
@@ -83,6 +87,10 @@ MESSAGES: list[tuple[Message, dict[str, Any]]] = [
             "cursor": "s.e.5",
             "gap": {"reason": "retention", "missed": 5, "resume_seq": 5},
         },
+    ),
+    (
+        Subscribed(7, "s", None, ended=True),
+        {"type": "stream.subscribed", "ref": 7, "stream": "s", "gap": None, "ended": True},
     ),
     (Subscribed("r", "s", None), {"type": "stream.subscribed", "ref": "r", "stream": "s", "gap": None}),
     (
@@ -315,3 +323,31 @@ def test_every_command_has_its_handler() -> None:
     """A new command in the union has to be in the sentence that lists them."""
     tags = {kind.__struct_config__.tag for kind in (Create, Subscribe, Unsubscribe, Cancel, Ping)}
     assert all(str(tag) in commands._TYPES for tag in tags)
+
+
+# what a client reads
+
+
+@pytest.mark.parametrize("message", [message for message, _ in MESSAGES])
+def test_a_client_reads_what_a_gateway_says(message: Message) -> None:
+    assert decode_message(CODECS[JSON_PROTOCOL].encode(message)) == message
+
+
+@given(native_events())
+def test_a_client_reads_events(event: Event) -> None:
+    codec = CODECS[JSON_PROTOCOL]
+    payload = codec.event(codec.event_prefix("s"), "s.e.1", event)
+    assert payload is not None
+    pushed = decode_message(payload.decode())
+    assert isinstance(pushed, Pushed)
+    assert (pushed.stream, pushed.id, decode_known(bytes(pushed.event))) == ("s", "s.e.1", event)
+
+
+def test_a_message_of_a_newer_type_is_left_out() -> None:
+    assert decode_message('{"type":"new.kind","x":1}') is None
+
+
+@pytest.mark.parametrize("data", ['{"type":"event","stream":"s"}', '{"type":5}', "{}", "[]", '{"type":"ok"'])
+def test_what_is_no_message(data: str) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        decode_message(data)

@@ -1,9 +1,11 @@
 """`/v1/streams`: streams as resources, created here or by any other endpoint."""
 
+import hashlib
 from typing import Any
 
 import msgspec
 
+from stream_gateway.server import polling
 from stream_gateway.server.choice import chosen
 from stream_gateway.server.delivery import deliver, resume
 from stream_gateway.server.exchange import Exchange
@@ -13,9 +15,11 @@ from stream_gateway.server.keepalive import Keepalive
 from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.stream import Stream
+from stream_protocols.commands import check_key
+from stream_protocols.cursor import format_cursor
 from stream_protocols.dialects import native
 from stream_protocols.dialects.openai_chat import parse_request
-from stream_protocols.errors import NotAcceptable
+from stream_protocols.errors import InvalidField, NotAcceptable
 from stream_protocols.negotiate import choose_media_type
 from stream_protocols.request import take_chunking
 
@@ -29,18 +33,29 @@ class StreamRoutes:
         self._keepalive = keepalive
 
     async def create(self, exchange: Exchange) -> None:
-        """`POST /v1/streams`: start a generation that nobody has to watch yet; its lease runs from now."""
+        """`POST /v1/streams`: start a generation that nobody has to watch yet; its lease runs from now.
+
+        With an `Idempotency-Key` that has been used, and the same request, the stream that it has started.
+        """
         body, field = take_chunking(await exchange.read_body())
         request = parse_request(body, native=True)
         chunking = chosen(exchange, self._registry.chunkers, field)
-        conversation = exchange.headers.get(CONVERSATION)
-        stream, produce = self._generations.create(request, lease=request.lease, conversation=conversation)
-        stream.chunking = chunking or stream.chunking
-        first = stream.cursor()
-        produce()
-        stream.start_lease()
+        key = check_key(exchange.headers.get("idempotency-key"), param="Idempotency-Key")
+        asked = b"" if key is None else fingerprint(request.body)
+        stream = None if key is None else self._registry.find(key, asked)
+        status = 200
+        if stream is None:
+            status = 201
+            conversation = exchange.headers.get(CONVERSATION)
+            stream, produce = self._generations.create(
+                request, lease=request.lease, key=key, asked=asked, conversation=conversation
+            )
+            stream.chunking = chunking or stream.chunking
+            produce()
+            stream.start_lease()
+        first = format_cursor(stream.id, stream.log.epoch, 0)
         created = {"id": stream.id, "cursor": first, "status": stream.state, "links": links(stream)}
-        await exchange.respond_json(201, created, [("Location", links(stream)["self"]), ("Stream-Id", stream.id)])
+        await exchange.respond_json(status, created, [("Location", links(stream)["self"]), ("Stream-Id", stream.id)])
 
     async def show(self, exchange: Exchange, name: str) -> None:
         """`GET /v1/streams/{id}`."""
@@ -57,16 +72,28 @@ class StreamRoutes:
         """`GET /v1/streams/{id}/events`: the stream from the client's cursor, or from its beginning."""
         stream = self._registry.get(name)
         dialect = check_dialect(exchange.query("dialect") or native.NAME)
+        # A browser that reconnects repeats the URL it was given: what it has seen since is in the header.
+        cursor = exchange.headers.get("last-event-id") or exchange.query("after")
+        wait = exchange.query("wait")
+        if wait is not None:
+            if dialect != native.NAME:
+                raise InvalidField("Long polls (`wait`) are answered in the native dialect only.", param="dialect")
+            seconds = polling.wait_of(wait)
+            await polling.answer(exchange, stream, resume(stream, cursor, dialect), seconds)
+            return
         offers = [SSE, NDJSON] if dialect == native.NAME else [SSE]
         chunking = chosen(exchange, self._registry.chunkers)
         container = choose_media_type(exchange.headers.get("accept"), offers)
         if container is None:
             raise NotAcceptable(f"Dialect {dialect} is served as {' or '.join(offers)}; ask for that in Accept.")
-        # A browser that reconnects repeats the URL it was given: what it has seen since is in the header.
-        cursor = exchange.headers.get("last-event-id") or exchange.query("after")
         start = resume(stream, cursor, dialect)
         renderer = renderer_for(stream, dialect, container, after=start.after, offset=start.offset)
         await deliver(exchange, stream, renderer, start, self._keepalive, chunking)
+
+
+def fingerprint(body: bytes) -> bytes:
+    """A digest of a request, the same for the same JSON however it came: by HTTP, or as a command on a socket."""
+    return hashlib.sha256(msgspec.json.encode(msgspec.json.decode(body))).digest()
 
 
 def links(stream: Stream) -> dict[str, str]:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from stream_protocols.dialects.native import NativeEncoder, decode_event
+from stream_protocols.dialects.native import NativeEncoder, decode_event, decode_known
 from stream_protocols.events import (
     TERMINAL,
     Event,
@@ -76,3 +76,22 @@ def test_clients_may_meet_every_event_but_the_opaque_one() -> None:
 def test_what_is_no_native_event(payload: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         decode_event(payload)
+
+
+@given(native_events())
+def test_what_is_known_is_decoded(event: Event) -> None:
+    payload = encode(event)
+    assert payload is not None
+    assert decode_known(payload) == event
+
+
+def test_a_type_that_is_newer_than_we_are_is_left_out() -> None:
+    assert decode_known(b'{"type":"hologram.delta","voxels":[1]}') is None
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"[]", b"{}", b'{"type":1}', b'{"type":"text.delta"}', b'{"type":"usage","x":1}']
+)
+def test_what_is_broken_is_an_error(payload: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        decode_known(payload)

@@ -163,7 +163,8 @@ class Session:
         stream = self._registry.get(command.stream)
         chunking = self._chunking(command.chunking)
         start = resume(stream, command.after, native.NAME)
-        self._reply(commands.Subscribed(command.ref, stream.id, start.gap))
+        ended = stream.log.sealed and start.after == stream.log.head
+        self._reply(commands.Subscribed(command.ref, stream.id, start.gap, ended))
         self._follow(stream, start, chunking)
 
     def _unsubscribe(self, command: commands.Unsubscribe) -> None:
