@@ -11,18 +11,12 @@ from stream_gateway.guard.proxies import TrustedProxies
 from stream_gateway.server.certificates import Certificates
 from stream_gateway.server.compression import Compression, load_codecs
 from stream_gateway.server.exchange import Exchange
-from stream_gateway.server.gemini import GeminiRoutes
-from stream_gateway.server.generations import GenerationRoutes
 from stream_gateway.server.http1 import Handler
 from stream_gateway.server.keepalive import Keepalive
 from stream_gateway.server.listener import Listener, bind
-from stream_gateway.server.models import ModelRoutes
-from stream_gateway.server.passing import PassingRoutes
-from stream_gateway.server.responses import ResponseRoutes
 from stream_gateway.server.routes import Routes
 from stream_gateway.server.sockets.service import SocketService
-from stream_gateway.server.streams import StreamRoutes
-from stream_gateway.server.tokens import TokenRoutes
+from stream_gateway.server.table import table
 from stream_gateway.streams.chunkers import load_chunkers
 from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
@@ -35,7 +29,6 @@ from stream_gateway.upstream.routing.router import Router
 from stream_gateway.upstream.routing.target import TargetStatistics
 from stream_gateway.upstream.transport import PoolStatistics
 from stream_gateway.upstream.vendor import VendorProvider
-from stream_protocols.dialects.registry import DIALECTS
 
 _log = structlog.get_logger()
 
@@ -92,20 +85,8 @@ class Gateway:
         self._router = Router(config, providers)
         generations = Generations(self._registry, self._router)
         self._sockets = SocketService(config.sockets, self._registry, generations)
-        routes = Routes(
-            {
-                name: GenerationRoutes(dialect, self._registry, generations, self._keepalive)
-                for name, dialect in DIALECTS.items()
-            },
-            ResponseRoutes(DIALECTS["openai_responses"], self._registry, generations, self._keepalive),
-            TokenRoutes(self._router),
-            GeminiRoutes(self._registry, generations, self._router, self._keepalive),
-            PassingRoutes(self._router),
-            ModelRoutes(generations),
-            StreamRoutes(self._registry, generations, self._keepalive),
-            self._sockets,
-            OriginPolicy(config.cors.origins),
-        )
+        paths = table(self._registry, generations, self._router, self._sockets, self._keepalive)
+        routes = Routes(paths, OriginPolicy(config.cors.origins))
         compression = config.compression
         self._compression = Compression(compression, load_codecs(compression), routes.handle)
         handle = self._compression.handle if compression.enabled else routes.handle

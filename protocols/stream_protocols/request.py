@@ -1,5 +1,6 @@
 """A request for a generation, as far as the gateway acts on it; all else stays in the client's bytes."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from typing import Any, Final, Literal, TypeVar
@@ -111,6 +112,11 @@ def take_chunking(body: bytes) -> tuple[bytes, str | None]:
     except msgspec.ValidationError as error:
         raise InvalidField(f"Field `chunking` is wrong: {_lower(str(error))}.", param="chunking") from None
     return msgspec.json.encode(members), name
+
+
+def fingerprint(body: bytes) -> bytes:
+    """A digest of a request, the same for the same JSON however it came: by HTTP, or as a command on a socket."""
+    return hashlib.sha256(msgspec.json.encode(msgspec.json.decode(body))).digest()
 
 
 def decode_members(body: bytes) -> dict[str, msgspec.Raw]:

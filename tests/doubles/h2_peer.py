@@ -14,6 +14,7 @@ from h2.config import H2Configuration
 from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
+from hpack import NeverIndexedHeaderTuple
 from hyperframe.frame import Frame, GoAwayFrame
 
 SSE = {"content-type": "text/event-stream"}
@@ -25,6 +26,7 @@ class H2Request:
     def __init__(self, stream: int, headers: dict[str, str]) -> None:
         self.id = stream
         self.headers = headers
+        self.never_indexed: set[str] = set()
         self.body = bytearray()
         self.reset: int | None = None
         """The code with which the client left it."""
@@ -112,7 +114,8 @@ class H2Peer:
     def _handle(self, event: ev.Event) -> None:
         request = self.requests.get(getattr(event, "stream_id", None) or 0)
         if isinstance(event, ev.RequestReceived):
-            self.requests[event.stream_id] = H2Request(event.stream_id, dict(event.headers))
+            request = self.requests[event.stream_id] = H2Request(event.stream_id, dict(event.headers))
+            request.never_indexed = {field[0] for field in event.headers if isinstance(field, NeverIndexedHeaderTuple)}
         elif request is None:
             return
         elif isinstance(event, ev.DataReceived):

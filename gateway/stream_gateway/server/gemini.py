@@ -6,12 +6,11 @@ from stream_gateway.server.exchange import Exchange
 from stream_gateway.server.formats import ARRAY, BARE, SSE
 from stream_gateway.server.generations import GenerationRoutes, respond_failure
 from stream_gateway.server.keepalive import Keepalive
+from stream_gateway.server.vendors import TOKENS, vendor_of
 from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.upstream.provider import ProviderFailed
 from stream_gateway.upstream.routing.router import Router
-from stream_gateway.upstream.vendor import VendorProvider
-from stream_protocols.conversation import Untranslatable
 from stream_protocols.dialects import gemini
 from stream_protocols.dialects.gemini.request import patch_count, path
 from stream_protocols.dialects.registry import DIALECTS
@@ -58,16 +57,8 @@ class GeminiRoutes(GenerationRoutes):
     async def _count(self, exchange: Exchange, model: str) -> None:
         """Count tokens: the provider's to do, nobody else can answer truly."""
         body = await exchange.read_body()
-        targets = self._router.find(model).targets
-        target = next((each for each in targets if each.provider.dialect == gemini.NAME), None)
-        if target is None or not isinstance(provider := target.provider, VendorProvider):
-            raise Untranslatable(
-                f"Model {model[:128]!r} is not served in Gemini's dialect here, and only there tokens can be counted; "
-                "count them with the vendor's own tool.",
-                param="model",
-            )
+        provider, name = vendor_of(self._router, model, {gemini.NAME}, "Gemini's", TOKENS)
         try:
-            name = target.model(model)
             answer = await provider.call(path(name, _COUNT), patch_count(body, model=name))
         except ProviderFailed as error:
             await respond_failure(exchange, self._dialect, error.failure)

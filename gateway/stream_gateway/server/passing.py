@@ -9,10 +9,9 @@ import msgspec
 
 from stream_gateway.server.exchange import Exchange
 from stream_gateway.server.generations import respond_failure
+from stream_gateway.server.vendors import vendor_of
 from stream_gateway.upstream.provider import ProviderFailed
 from stream_gateway.upstream.routing.router import Router
-from stream_gateway.upstream.vendor import VendorProvider
-from stream_protocols.conversation import Untranslatable
 from stream_protocols.dialects import openai_chat
 from stream_protocols.dialects.registry import DIALECTS
 from stream_protocols.errors import InvalidField, UnsupportedBody
@@ -69,7 +68,7 @@ class PassingRoutes:
                 f"{exchange.path} is not streamed here; leave out `stream`, or use /v1/chat/completions.",
                 param="stream",
             )
-        provider, model = self._target(fields.model)
+        provider, model = vendor_of(self._router, fields.model, SPEAKERS, "OpenAI's", "this can be asked")
         members = decode_members(body)
         members["model"] = raw(model)
         try:
@@ -79,14 +78,3 @@ class PassingRoutes:
             return
         headers = [] if answer.content_type is None else [("Content-Type", answer.content_type)]
         await exchange.respond(answer.status, headers, answer.body)
-
-    def _target(self, model: str) -> tuple[VendorProvider, str]:
-        """The first of a model's targets that has these paths, and its name for the model."""
-        for target in self._router.find(model).targets:
-            provider = target.provider
-            if isinstance(provider, VendorProvider) and provider.dialect in SPEAKERS:
-                return provider, target.model(model)
-        raise Untranslatable(
-            f"Model {model[:128]!r} is not served in OpenAI's dialect here, and only there this can be asked.",
-            param="model",
-        )

@@ -1,22 +1,13 @@
-"""The data plane's routes: paths and methods to handlers, and everything that goes wrong to an answer."""
+"""Routes: an exchange to the handler of its path and method, and everything that goes wrong to an answer."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import structlog
 
 from stream_gateway.guard.origins import EXPOSED, MAX_AGE, OriginPolicy
-from stream_gateway.server import dictionaries
 from stream_gateway.server.exchange import Exchange, HeaderList
-from stream_gateway.server.gemini import GeminiRoutes
-from stream_gateway.server.generations import GenerationRoutes
-from stream_gateway.server.models import ModelRoutes
-from stream_gateway.server.passing import PATHS, PassingRoutes
-from stream_gateway.server.responses import ResponseRoutes
-from stream_gateway.server.sockets.service import SocketService
-from stream_gateway.server.streams import StreamRoutes
-from stream_gateway.server.tokens import TokenRoutes
 from stream_protocols.dialects import Dialect
 from stream_protocols.dialects.registry import DIALECTS
 from stream_protocols.errors import (
@@ -38,7 +29,7 @@ MAX_HEADERS_ECHOED: Final = 1024
 """Bytes of Access-Control-Request-Headers that are given back: bounds what a stranger can make us repeat."""
 
 
-class _Row:
+class Row:
     """One path: its handlers by method, and the dialect in which its errors are told."""
 
     def __init__(self, path: str, handlers: dict[str, Handler], dialect: str | None = None) -> None:
@@ -50,38 +41,9 @@ class _Row:
 class Routes:
     """Serves exchanges: `handle` is what every connection calls."""
 
-    def __init__(
-        self,
-        generations: Mapping[str, GenerationRoutes],
-        responses: ResponseRoutes,
-        tokens: TokenRoutes,
-        gemini: GeminiRoutes,
-        passing: PassingRoutes,
-        models: ModelRoutes,
-        streams: StreamRoutes,
-        sockets: SocketService,
-        origins: OriginPolicy,
-    ) -> None:
+    def __init__(self, table: Sequence[Row], origins: OriginPolicy) -> None:
+        self._table = table
         self._origins = origins
-        stream = "/v1/streams/([^/]+)"
-        response = "/v1/responses/([^/]+)"
-        self._table = [
-            _Row("/v1/chat/completions", {"POST": generations["openai_chat"].create}, "openai_chat"),
-            _Row("/v1/responses", {"POST": responses.create}, "openai_responses"),
-            _Row(response, {"GET": responses.retrieve, "DELETE": responses.delete}, "openai_responses"),
-            _Row(response + "/cancel", {"POST": responses.cancel}, "openai_responses"),
-            _Row("/v1/messages", {"POST": generations["anthropic"].create}, "anthropic"),
-            _Row("/v1/messages/count_tokens", {"POST": tokens.count}, "anthropic"),
-            _Row("/v1(?:beta|alpha)?/models/(.+):([A-Za-z]+)", {"POST": gemini.call}, "gemini"),
-            *(_Row(path, {"POST": passing.call}, "openai_chat") for path in PATHS),
-            _Row("/v1/models", {"GET": models.list}),
-            _Row("/v1/connect", {"GET": sockets.connect}),
-            _Row("/v1/streams", {"POST": streams.create}),
-            _Row(stream, {"GET": streams.show, "DELETE": streams.cancel}),
-            _Row(stream + "/events", {"GET": streams.events}),
-            _Row("/v1/dictionaries/current", {"GET": dictionaries.current}),
-            _Row("/v1/dictionaries/([^/]+)", {"GET": dictionaries.show}),
-        ]
 
     async def handle(self, exchange: Exchange) -> None:
         """Answer one exchange. Nothing but cancellation leaves this; afterwards it is answered, or dead."""
@@ -100,13 +62,13 @@ class Routes:
             failed = LocalError("The gateway failed on this request; its log says why.")
             await self._respond_error(exchange, failed, dialect)
 
-    def _find(self, path: str) -> "tuple[_Row | None, Sequence[str]]":
+    def _find(self, path: str) -> tuple[Row | None, Sequence[str]]:
         for row in self._table:
             if match := row.pattern.fullmatch(path):
                 return row, match.groups()
         return None, ()
 
-    async def _dispatch(self, exchange: Exchange, row: "_Row | None", arguments: Sequence[str]) -> None:
+    async def _dispatch(self, exchange: Exchange, row: Row | None, arguments: Sequence[str]) -> None:
         self._check_origin(exchange)
         if row is None:
             raise NotFound(f"There is nothing at {exchange.path[:128]!r}.")

@@ -1,6 +1,5 @@
 """`/v1/streams`: streams as resources, created here or by any other endpoint."""
 
-import hashlib
 from typing import Any
 
 import msgspec
@@ -21,7 +20,7 @@ from stream_protocols.dialects import native
 from stream_protocols.dialects.openai_chat import parse_request
 from stream_protocols.errors import InvalidField, NotAcceptable
 from stream_protocols.negotiate import choose_media_type
-from stream_protocols.request import take_chunking
+from stream_protocols.request import fingerprint, take_chunking
 
 
 class StreamRoutes:
@@ -89,11 +88,6 @@ class StreamRoutes:
         start = resume(stream, cursor, dialect)
         renderer = renderer_for(stream, dialect, container, after=start.after, offset=start.offset)
         await deliver(exchange, stream, renderer, start, self._keepalive, chunking)
-
-
-def fingerprint(body: bytes) -> bytes:
-    """A digest of a request, the same for the same JSON however it came: by HTTP, or as a command on a socket."""
-    return hashlib.sha256(msgspec.json.encode(msgspec.json.decode(body))).digest()
 
 
 def links(stream: Stream) -> dict[str, str]:

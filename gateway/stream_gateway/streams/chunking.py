@@ -110,7 +110,6 @@ class Chunking:
             self._began = now
         self._release_after(follower, self._patience(now - self._began, now - self._sent))
         self.held = follower.stream.log.head
-        follower.direct = False
         return result
 
     def _patience(self, waited: float, since: float) -> float:

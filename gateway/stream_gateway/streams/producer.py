@@ -6,6 +6,7 @@ from typing import Any
 import structlog
 
 from stream_gateway.streams.stream import Stream
+from stream_gateway.upstream.provider import failing
 from stream_protocols.errors import StreamProtocolError
 from stream_protocols.events import StreamCancelled, failure
 
@@ -27,12 +28,8 @@ def produce(stream: Stream, generate: Generate) -> Coroutine[Any, Any, None]:
     try:
         rest = generate(stream)
     except Exception as error:
-        rest = _raise(error)
+        rest = failing(error)
     return _run(stream, rest)
-
-
-async def _raise(error: Exception) -> None:
-    raise error
 
 
 async def _run(stream: Stream, rest: Awaitable[None]) -> None:

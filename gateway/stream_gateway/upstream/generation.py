@@ -10,7 +10,7 @@ import trio
 
 from stream_gateway.upstream.attempt import Attempt, AttemptStatus
 from stream_gateway.upstream.continuation import Splice, Transcript, add_usage
-from stream_gateway.upstream.provider import Answer, ProviderFailed, Reply
+from stream_gateway.upstream.provider import Answer, ProviderFailed, Reply, failing
 from stream_gateway.upstream.routing.retry import is_retriable, retry_after
 from stream_gateway.upstream.routing.route import Route, Wish
 from stream_gateway.upstream.routing.target import Kind, Place, Target, label
@@ -233,7 +233,7 @@ class Generation:
                 request = continued(request, self._transcript.text)
             return target.provider.stream(request, target.model(request.model), attempt)
         except Exception as error:
-            return _raise(error)
+            return failing(error)
 
     def _status(self, place: Place, kind: Kind) -> AttemptStatus:
         status = AttemptStatus(place.target.name, kind, time.time())
@@ -338,10 +338,6 @@ class Generation:
             status.outcome = "cancelled"
             place.cancel(usage, now)
         status.duration = round(time.time() - status.started, 4)
-
-
-async def _raise(error: Exception) -> None:
-    raise error
 
 
 _TRUNCATED = StreamFailed("upstream_truncated", "The provider ended the stream before the answer was whole.", 502)

@@ -74,6 +74,11 @@ class Answer(Protocol):
         """Wait until there is room for more."""
 
 
+async def failing(error: Exception) -> None:
+    """What is awaited where asking has failed at once."""
+    raise error
+
+
 class Provider(Protocol):
     """An upstream that answers chat requests."""
 

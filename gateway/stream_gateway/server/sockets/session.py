@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -28,7 +27,7 @@ from stream_protocols.dialects import native
 from stream_protocols.dialects.openai_chat import parse_request
 from stream_protocols.errors import BadRequest, InvalidField, LocalError, StreamProtocolError, TooManyRequests
 from stream_protocols.render import SocketRenderer
-from stream_protocols.request import check_lease, take_chunking
+from stream_protocols.request import check_lease, fingerprint, take_chunking
 
 _log = structlog.get_logger()
 
@@ -143,7 +142,7 @@ class Session:
         chunking = self._chunking(command.chunking or field)
         key = commands.check_key(command.key)
         lease = request.lease if command.lease is None else check_lease(command.lease)
-        asked = hashlib.sha256(request.body).digest()
+        asked = b"" if key is None else fingerprint(request.body)
         stream = None if key is None else self._registry.find(key, asked)
         if stream is not None and stream.id in self.following:
             raise BadRequest(f"Stream {stream.id!r} of this key is already on this socket.", param="key")

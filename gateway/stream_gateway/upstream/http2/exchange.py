@@ -10,6 +10,7 @@ import httpx
 import structlog
 import trio
 from h2.errors import ErrorCodes
+from hpack import NeverIndexedHeaderTuple
 
 from stream_gateway.upstream.connection import LINGER
 from stream_gateway.upstream.decoding import Decode, UndecodableReply, decoder_for
@@ -29,6 +30,9 @@ _OF_THE_CONNECTION: Final = frozenset(
     (b"host", b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade", b"te")
 )
 """Fields that HTTP/2 has no place for (RFC 9113 §8.2.2), and Host, which is `:authority`."""
+
+_SECRET: Final = frozenset((b"authorization", b"x-api-key", b"x-goog-api-key"))
+"""Fields that carry a provider's key, in whatever dialect."""
 
 _BODILESS: Final = (204, 304)
 """What may name a length and has no body (RFC 9110 §8.6)."""
@@ -84,8 +88,8 @@ class Http2Exchange:
     def fields(self) -> list[tuple[bytes, bytes]]:
         """The request's header fields (RFC 9113 §8.3.1).
 
-        The provider's key is indexed by HPACK like any other: nobody else writes header fields on this connection, so
-        nobody can guess at it by their compressed size (RFC 7541 §7.1).
+        The provider's key is never indexed: clients write some of the fields on this connection, and none of them shall
+        guess at it by their compressed size (RFC 7541 §7.1).
         """
         request = self.request
         host = request.headers.get("host", "")
@@ -97,7 +101,7 @@ class Http2Exchange:
         ]
         for name, value in request.headers.raw:
             if (lower := name.lower()) not in _OF_THE_CONNECTION:
-                fields.append((lower, value))
+                fields.append(NeverIndexedHeaderTuple(lower, value) if lower in _SECRET else (lower, value))
         return fields
 
     async def send(self, write_timeout: float) -> None:

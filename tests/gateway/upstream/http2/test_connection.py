@@ -62,6 +62,22 @@ async def test_a_request_goes_out_as_it_is(serve: Serve, pool: Pool) -> None:
     assert seen[1][0][":method"] == "GET"
 
 
+async def test_a_providers_key_is_never_indexed(serve: Serve, pool: Pool) -> None:
+    """Clients write fields on the same connection, and a table that they share with a secret can be asked about it."""
+    seen: list[set[str]] = []
+
+    async def handle(peer: H2Peer) -> None:
+        while True:
+            request = await peer.request()
+            seen.append(request.never_indexed)
+            await peer.respond(request, end=True)
+
+    server = await serve(http2(handle))
+    for name in ("Authorization", "x-api-key", "x-goog-api-key", "anthropic-beta"):
+        await pool.ask(server, headers={name: "sk-secret"})
+    assert seen == [{"authorization"}, {"x-api-key"}, {"x-goog-api-key"}, set()]
+
+
 async def test_with_a_connection_a_request_leaves_at_once(serve: Serve, pool: Pool) -> None:
     """Before whoever awaits the answer has a turn; and the answer may be there before that."""
     answered = trio.Event()

@@ -1,0 +1,31 @@
+"""Questions that only a vendor itself can answer: which of a model's providers is asked directly."""
+
+from collections.abc import Container
+from typing import Final
+
+from stream_gateway.upstream.routing.router import Router
+from stream_gateway.upstream.vendor import VendorProvider
+from stream_protocols.conversation import Untranslatable
+
+TOKENS: Final = "tokens can be counted; count them with the vendor's own tool"
+
+
+def vendor_of(
+    router: Router, model: str, dialects: Container[str], whose: str, what: str
+) -> tuple[VendorProvider, str]:
+    """The first of a model's targets that speaks one of these dialects, and its name for the model.
+
+    Args:
+        whose, what: for people: whose dialect that is, and what is to be had only there.
+
+    Raises:
+        UnknownModel: there is no route for the model.
+        Untranslatable: none of its targets speaks so.
+    """
+    for target in router.find(model).targets:
+        provider = target.provider
+        if isinstance(provider, VendorProvider) and provider.dialect in dialects:
+            return provider, target.model(model)
+    raise Untranslatable(
+        f"Model {model[:128]!r} is not served in {whose} dialect here, and only there {what}.", param="model"
+    )
