@@ -94,7 +94,7 @@ async def deliver(
         # Nothing is left. 204 is also what tells a browser's EventSource not to come back.
         await exchange.respond(204, [("Stream-Id", stream.id)])
         return
-    outlet = exchange.open(200, stream_headers(stream, renderer))
+    outlet = exchange.open(200, stream_headers(stream, renderer, keepalive))
     if exchange.method == "HEAD":
         await outlet.finish()
         return
@@ -129,7 +129,7 @@ async def deliver_new(exchange: Exchange, stream: Stream, renderer: Renderer, ke
         False when the stream failed before it began; nothing has been answered then.
     """
     refused = partial(has_failed_early, stream)
-    outlet = exchange.open(200, stream_headers(stream, renderer), unless=refused)
+    outlet = exchange.open(200, stream_headers(stream, renderer, keepalive), unless=refused)
     with (
         Subscription(stream, renderer, outlet, welcome=outlet.welcome, chunker=stream.chunking()) as subscription,
         keepalive.watching(subscription, exchange.began),
@@ -153,9 +153,14 @@ async def conclude(subscription: Subscription, outlet: BodyOutlet) -> None:
         _log.info("subscription_ended", stream=subscription.stream.id, reason=reason)
 
 
-def stream_headers(stream: Stream, renderer: Renderer) -> HeaderList:
-    """The headers of every streamed body."""
-    return [("Content-Type", renderer.media_type), ("Stream-Id", stream.id), *_HEADERS]
+def stream_headers(stream: Stream, renderer: Renderer, keepalive: Keepalive) -> HeaderList:
+    """The headers of every streamed body. The keepalive's says how long a living connection is silent at most."""
+    return [
+        ("Content-Type", renderer.media_type),
+        ("Stream-Id", stream.id),
+        ("Stream-Keepalive", f"{keepalive.interval:g}"),
+        *_HEADERS,
+    ]
 
 
 def has_failed_early(stream: Stream) -> bool:
