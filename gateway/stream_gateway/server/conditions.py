@@ -10,7 +10,7 @@ from stream_protocols.chunking import Conditions
 
 _UNKNOWN: Final = Conditions()
 
-_TCP_INFO: Final = getattr(socket, "TCP_INFO", None)
+_TCP_INFO: Final = getattr(socket, "TCP_INFO", None) if sys.platform == "linux" else None  # others have other fields
 _SIZE: Final = 168
 _FIELDS: Final = struct.Struct("=68x I 8x I 60x I I 8x Q")
 """`tcpi_rtt` (µs), `tcpi_snd_cwnd` (packets), `tcpi_notsent_bytes`, `tcpi_min_rtt` (µs), `tcpi_delivery_rate`."""

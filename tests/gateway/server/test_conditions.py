@@ -1,6 +1,8 @@
 """What the kernel tells of a connection, and a transport that sees a slow network before a buffer is full."""
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -111,3 +113,14 @@ def test_a_socket_that_is_closed_tells_nothing() -> None:
     sock = socket.socket()
     sock.close()
     assert conditions(sock) == Conditions()
+
+
+def test_other_systems_have_other_fields(ends: tuple[socket.socket, socket.socket]) -> None:
+    """FreeBSD's `TCP_INFO` has the same name and another layout; macOS has none."""
+    code = (
+        "import sys; sys.platform = 'freebsd14'; import socket; socket.TCP_INFO = 32;"
+        "from stream_gateway.server import conditions as c; from stream_protocols.chunking import Conditions;"
+        f"sock = socket.socket(fileno={ends[0].fileno()});"
+        "assert c.conditions(sock) == Conditions() and c.unsent(sock) == 0"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, pass_fds=[ends[0].fileno()], timeout=60)
