@@ -62,6 +62,7 @@ async def test_who_reads_is_clear(ends: tuple[socket.socket, socket.socket]) -> 
     assert unsent(ours) == 0
     assert conditions(ours).least_rtt > 0
     assert conditions(ours).window > 0
+    assert conditions(ours).rate == 0, "that is our pace, and not what the network could carry"
 
 
 async def test_who_does_not_read_is_slow_long_before_the_buffer_is_full(
@@ -73,6 +74,7 @@ async def test_who_does_not_read_is_slow_long_before_the_buffer_is_full(
     waiting = unsent(ours)
     assert MAX_UNSENT < waiting <= MAX_UNSENT + GLANCE_BYTES + len(SMALL)
     assert conditions(ours).unsent == waiting
+    assert conditions(ours).rate == 0
     assert transport.write_now(SMALL), "nothing is left over, so a reply could still be written"
     async with trio.open_nursery() as nursery:
         nursery.start_soon(transport.flush)
@@ -85,6 +87,7 @@ async def test_who_does_not_read_is_slow_long_before_the_buffer_is_full(
 
         await until(received_more)
     assert unsent(ours) < UNSENT_LOWAT
+    assert conditions(ours).rate > 0
     await until(lambda: received_more() and received == written + len(SMALL))
 
 

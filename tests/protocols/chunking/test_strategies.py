@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_protocols.chunking import Chunker, Conditions, Waiting, words
-from stream_protocols.chunking.adaptive import CEILING, FLOOR, Adaptive, in_fence
+from stream_protocols.chunking.adaptive import CEILING, FLOOR, Adaptive
 from stream_protocols.chunking.boundaries import safe_cut, utf8_cut, utf8_length
 from stream_protocols.chunking.registry import MAX_BYTES, MAX_INTERVAL, chunking
 from stream_protocols.chunking.sizes import Bytes, Interval
@@ -244,6 +244,15 @@ def test_where_a_large_chunk_ends() -> None:
     assert words[: adaptive.cut(Waiting(words))].endswith("word ")
     fence = "```python\n" + "x = 1 + 2 + 3 " * 40
     assert fence[: adaptive.cut(Waiting(fence))] == "```python\n"
+    inside = "x = 1\n" + "y = 1 + 2 + 3 " * 40  # of a fence that began with what has left before
+    assert inside[: adaptive.cut(Waiting(inside))] == "x = 1\n"
+
+
+def test_lines_make_no_more_than_twice_as_many_chunks() -> None:
+    adaptive = Adaptive()
+    adaptive.observe(Conditions(rate=10))
+    text = ("\n" + "x" * FLOOR) * 100
+    assert len(chunks(adaptive, text)) <= 2 * len(text) / FLOOR + 1
 
 
 def test_the_pace_of_a_far_network() -> None:
@@ -273,11 +282,6 @@ def test_what_comes_sooner_than_the_pace_waits() -> None:
     assert adaptive.hold(0.005, 0.01) == pytest.approx(0.02)
     assert adaptive.cut(Waiting("later", since=0.03)) == 5
     assert adaptive.cut(Waiting("last", since=0.01, final=True)) == 4
-
-
-def test_fences() -> None:
-    assert in_fence("a\n```\nb")
-    assert not in_fence("a\n```\nb\n```\nc")
 
 
 # Names
