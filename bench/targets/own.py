@@ -53,6 +53,9 @@ port = {port}
 [log]
 level = "warning"
 
+[control]
+port = 0
+
 [sockets]
 commands_per_second = 1000000
 

@@ -1,27 +1,23 @@
 """The command `stream-gateway`."""
 
-import gc
-import signal
-from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
-import structlog
 import trio
 import typer
 
 from stream_gateway.client import terminal
 from stream_gateway.config import Config, ConfigError, load_config
-from stream_gateway.gateway import Gateway
+from stream_gateway.control.access import read_token
 from stream_gateway.observe.logging import configure_logging
 from stream_gateway.server.certificates import Certificates
 from stream_gateway.server.compression import load_codecs
+from stream_gateway.serving import CannotListen, Process
 from stream_gateway.streams.chunkers import load_chunkers
 from stream_gateway.upstream.keys import read_key
 from stream_gateway.upstream.transport import dialer_for
-
-GC_THRESHOLDS: Final = (50_000, 20, 100)
 
 app = typer.Typer(
     name="stream-gateway",
@@ -41,19 +37,20 @@ def serve(
     port: Annotated[
         int | None, typer.Option(min=0, max=65_535, help="Port to listen on; 0 for a free one [default: 8080].")
     ] = None,
+    control_port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Port of the control plane; 0 for a free one [default: 9090].")
+    ] = None,
 ) -> None:
     """Serve until interrupted."""
+    load = partial(_load, config, host, port, control_port)
     try:
-        settings = _override(load_config(config), host, port)
+        settings = load()
         configure_logging(settings.log)
-        gateway = Gateway(settings)
-    except ConfigError as error:
+        process = Process(settings, load)
+    except (ConfigError, CannotListen) as error:
         _fail(str(error))
-    except OSError as error:
-        address = settings.server.unix or f"{settings.server.host}:{settings.server.port}"
-        _fail(f"cannot listen on {address}: {error.strerror or error}.")
-    _say_what_to_try(gateway)
-    trio.run(_serve, gateway)
+    _say_what_to_try(process)
+    trio.run(process.run)
 
 
 @app.command()
@@ -66,6 +63,7 @@ def check(config: Annotated[Path, typer.Argument(help="The TOML file to check.")
             dialer_for(name, provider)
         if settings.server.tls_certificate is not None:
             Certificates(settings.server.tls_certificate, settings.server.tls_key)
+        read_token(settings.control)
         load_codecs(settings.compression)
         load_chunkers(settings)
     except ConfigError as error:
@@ -82,57 +80,22 @@ def main() -> None:
     app()
 
 
-def _override(config: Config, host: str | None, port: int | None) -> Config:
-    server = config.server
+def _load(path: Path | None, host: str | None, port: int | None, control_port: int | None) -> Config:
+    """The configuration, and what the command line says otherwise."""
+    config = load_config(path)
+    server, control = config.server, config.control
     if host is not None:
         server = msgspec.structs.replace(server, host=host)
     if port is not None:
         server = msgspec.structs.replace(server, port=port)
-    return msgspec.structs.replace(config, server=server)
+    if control_port is not None:
+        control = msgspec.structs.replace(control, port=control_port)
+    return msgspec.structs.replace(config, server=server, control=control)
 
 
-async def _serve(gateway: Gateway) -> None:
-    """Run the gateway until SIGINT or SIGTERM, then drain it; the second one ends it at once. SIGHUP: see `reload`."""
-    # Logs are many small objects that live for minutes; a collector that walks them all every few thousand
-    # allocations costs a third of the CPU under churn, and pauses of milliseconds. There are few cycles here.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
-    async with trio.open_nursery() as nursery:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-            await nursery.start(gateway.run)
-            await _stopped(gateway, signals)
-            gateway.drain()
-            nursery.start_soon(_drained, gateway, nursery.cancel_scope)
-            await _stopped(gateway, signals)
-            nursery.cancel_scope.cancel()
-
-
-async def _stopped(gateway: Gateway, signals: AsyncIterator[int]) -> None:
-    async for number in signals:
-        if number != signal.SIGHUP:
-            structlog.get_logger().info("stopping", signal=signal.Signals(number).name)
-            return
-        _reload(gateway)
-
-
-async def _drained(gateway: Gateway, scope: trio.CancelScope) -> None:
-    with trio.move_on_after(gateway.config.server.drain_timeout):
-        await gateway.idle()
-    scope.cancel()
-
-
-def _reload(gateway: Gateway) -> None:
-    try:
-        gateway.reload()
-    except ConfigError as error:
-        structlog.get_logger().error("reload_failed", error=str(error))
-    else:
-        structlog.get_logger().info("reloaded")
-
-
-def _say_what_to_try(gateway: Gateway) -> None:
+def _say_what_to_try(process: Process) -> None:
     """One line for people, on standard output; the log is on standard error."""
+    gateway = process.gateway
     body = """'{"model":"demo","stream":true,"messages":[{"role":"user","content":"Hi"}]}'"""
     server = gateway.config.server
     scheme = "https" if server.tls_certificate else "http"

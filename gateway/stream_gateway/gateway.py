@@ -13,7 +13,7 @@ from stream_gateway.guard.origins import OriginPolicy
 from stream_gateway.guard.proxies import TrustedProxies
 from stream_gateway.observe.catalogue import Scene
 from stream_gateway.observe.meters import Meters
-from stream_gateway.observe.statistics import PoolStatistics
+from stream_gateway.observe.statistics import ConnectionStatistics, PoolStatistics
 from stream_gateway.observe.statistics import Statistics as Statistics
 from stream_gateway.server.certificates import Certificates
 from stream_gateway.server.compression import Compression, load_codecs
@@ -55,6 +55,10 @@ def _behind(proxies: TrustedProxies, handle: Handler) -> Handler:
 class Gateway:
     """A gateway as `config` says. It binds its address at once, and serves in `run`.
 
+    Attributes:
+        generations: what is asked for streams and replies.
+        meters: what has been counted.
+
     Raises:
         ConfigError: a provider's key cannot be read, or the certificate, a content coding or a chunker
             cannot be used.
@@ -66,20 +70,21 @@ class Gateway:
         server = config.server
         self._certificates = Certificates(server.tls_certificate, server.tls_key) if server.tls_certificate else None
         self._draining = False
-        self._meters = Meters()
+        self._started = False
+        self.meters = Meters(exemplars=config.control.exemplars)
         self._turn = Turn()
         self._pump = open_pump(self._turn)
         self._vendors = {
             name: VendorProvider(name, settings, self._pump) for name, settings in config.providers.items()
         }
         self._engine = MemoryEngine(config.streams.budget_bytes)
-        self._registry = Registry(config.streams, self._engine, self._turn, load_chunkers(config), self._meters)
+        self._registry = Registry(config.streams, self._engine, self._turn, load_chunkers(config), self.meters)
         self._keepalive = Keepalive(config.server.keepalive)
         providers: dict[str, Provider] = {demo.NAME: DemoProvider(), **self._vendors}
-        self._router = Router(config, providers, meters=self._meters)
-        generations = Generations(self._registry, self._router)
-        self._sockets = SocketService(config.sockets, self._registry, generations)
-        paths = table(self._registry, generations, self._router, self._sockets, self._keepalive)
+        self._router = Router(config, providers, meters=self.meters)
+        self.generations = Generations(self._registry, self._router)
+        self._sockets = SocketService(config.sockets, self._registry, self.generations)
+        paths = table(self._registry, self.generations, self._router, self._sockets, self._keepalive)
         routes = Routes(paths, OriginPolicy(config.cors.origins))
         compression = config.compression
         self._compression = Compression(compression, load_codecs(compression), routes.handle)
@@ -94,7 +99,7 @@ class Gateway:
             config.limits,
             certificates=self._certificates,
             turn=self._turn,
-            meters=self._meters,
+            meters=self.meters,
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -108,6 +113,7 @@ class Gateway:
             await nursery.start(self._registry.run)
             nursery.start_soon(self._listener.run)
             _log.info("listening", host=self.host, port=self.port)
+            self._started = True
             task_status.started()
             try:
                 await trio.sleep_forever()
@@ -134,6 +140,21 @@ class Gateway:
         self._draining = True
         self._listener.drain()
         self._sockets.drain()
+
+    @property
+    def registry(self) -> Registry:
+        """The streams that there are."""
+        return self._registry
+
+    def connected(self) -> list[ConnectionStatistics]:
+        """The open connections, oldest first."""
+        return list(self._listener.open.values())
+
+    def unready(self) -> str | None:
+        """Why it should be given no new work; None: it should."""
+        if self._draining:
+            return "draining"
+        return "starting" if not self._started else self._engine.trouble
 
     def statistics(self) -> Statistics:
         """What it holds right now."""
@@ -164,4 +185,4 @@ class Gateway:
     def scene(self) -> Scene:
         """All that metrics are read from, now."""
         running = survey(self._registry.all(), trio.current_time())
-        return Scene(self._meters, self.statistics(), running, VERSION)
+        return Scene(self.meters, self.statistics(), running, VERSION)

@@ -127,7 +127,18 @@ def test_what_is_no_port(port: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_gateway_serves_until_it_is_told_to_stop(number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "stream_gateway.cli", "serve", "--port", "0", "--host", "127.0.0.1"]
+    command = [
+        sys.executable,
+        "-m",
+        "stream_gateway.cli",
+        "serve",
+        "--port",
+        "0",
+        "--host",
+        "127.0.0.1",
+        "--control-port",
+        "0",
+    ]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_GATEWAY_")}
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:

@@ -10,6 +10,7 @@ from stream_gateway.config.settings import ChunkerSettings as ChunkerSettings
 from stream_gateway.config.settings import CompressionSettings as CompressionSettings
 from stream_gateway.config.settings import Config as Config
 from stream_gateway.config.settings import ConfigError as ConfigError
+from stream_gateway.config.settings import ControlSettings as ControlSettings
 from stream_gateway.config.settings import CorsSettings as CorsSettings
 from stream_gateway.config.settings import HedgeSettings as HedgeSettings
 from stream_gateway.config.settings import LimitSettings as LimitSettings

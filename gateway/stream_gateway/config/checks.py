@@ -5,7 +5,15 @@ import ipaddress
 import re
 import urllib.parse
 
-from stream_gateway.config.settings import MAX_TOTAL, Config, ConfigError, RouteSettings, ServerSettings, route_timeouts
+from stream_gateway.config.settings import (
+    MAX_TOTAL,
+    Config,
+    ConfigError,
+    ControlSettings,
+    RouteSettings,
+    ServerSettings,
+    route_timeouts,
+)
 
 
 def _is_base_url(text: str) -> bool:
@@ -19,6 +27,7 @@ def _is_base_url(text: str) -> bool:
 def check(config: Config, where: str) -> None:
     """Raise ConfigError for what fits its type and still cannot be meant; `where` is how errors call the file."""
     _check_server(config.server, where)
+    _check_control(config.control, where)
     for name, provider in config.providers.items():
         if not _is_base_url(provider.base_url):
             raise ConfigError(
@@ -77,3 +86,21 @@ def _check_server(server: ServerSettings, where: str) -> None:
                 f"{where}: key `server.trusted_proxies[{index}]`: expected a network like 10.0.0.0/8, an address, "
                 f"or `unix`, got `{network}`."
             ) from None
+
+
+def _check_control(control: ControlSettings, where: str) -> None:
+    key = f"{where}: key `control"
+    if control.token_env is not None and control.token_file is not None:
+        raise ConfigError(f"{key}`: give token_env or token_file, not both.")
+    if control.enabled and not _is_loopback(control.host) and control.token_env is None and control.token_file is None:
+        raise ConfigError(
+            f"{key}.host`: {control.host} can be reached from elsewhere, and the control plane has no token; "
+            "give it `token_env` or `token_file`, or use 127.0.0.1."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -103,6 +103,21 @@ class CompressionSettings(_Section, frozen=True):
     budget_bytes: Bytes = 134_217_728
 
 
+class ControlSettings(_Section, frozen=True):
+    """The control plane. The admin's token is in an environment variable or a file, and needed off loopback.
+
+    `hosts`: names by which it is called, besides addresses and localhost. `exemplars`: see docs/metrics.md.
+    """
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Port = 9090
+    token_env: str | None = None
+    token_file: str | None = None
+    hosts: tuple[str, ...] = ()
+    exemplars: bool = False
+
+
 class CorsSettings(_Section, frozen=True):
     """Browser origins that may call us; `*` stands for any port, or alone for any origin."""
 
@@ -242,6 +257,7 @@ class Config(_Section, frozen=True):
     sockets: SocketSettings = SocketSettings()
     compression: CompressionSettings = CompressionSettings()
     cors: CorsSettings = CorsSettings()
+    control: ControlSettings = ControlSettings()
     log: LogSettings = LogSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     providers: dict[str, ProviderSettings] = {}

@@ -10,7 +10,12 @@ class MemoryEngine:
 
     Args:
         budget: bytes that all logs together may take.
+
+    Attributes:
+        trouble: why no log can be kept right now; None: it can.
     """
+
+    trouble: str | None = None
 
     def __init__(self, budget: int) -> None:
         self.budget = budget

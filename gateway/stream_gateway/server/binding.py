@@ -6,15 +6,19 @@ import os
 import socket
 import stat
 
+from stream_gateway import systemd
 from stream_gateway.config import ServerSettings
 
 
-def bind(settings: ServerSettings) -> socket.socket:
-    """A listening socket.
+def bind(settings: ServerSettings, name: str = "http") -> socket.socket:
+    """A listening socket: the one that systemd has handed over under this name, or one of our own.
 
     Raises:
         OSError: the address cannot be had.
     """
+    handed = systemd.listening(name)
+    if handed is not None:
+        return handed
     sock = _open(settings)
     try:
         if settings.send_buffer_bytes:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 
+import msgspec
 import trio
 
 from stream_gateway.config import StreamSettings
@@ -77,6 +78,7 @@ class Registry:
         asked: bytes = b"",
         echo: bytes = b"",
         route: str | None = None,
+        retain_bytes: int | None = None,
     ) -> Stream:
         """A new stream, without a producer yet.
 
@@ -88,6 +90,7 @@ class Registry:
             asked: a digest of what it asks, so that another client's key cannot be mistaken for it.
             echo: see `Source`.
             route: the name of the route that answers; None: nobody's, and not counted with those that are.
+            retain_bytes: what its log holds; None for the configured default.
 
         Raises:
             Overloaded: the byte budget is used up by streams that are still running.
@@ -100,7 +103,10 @@ class Registry:
         lease = self._settings.lease if lease is None else lease
         pulse = Pulse(self.meters, route, name, trio.current_time())
         log = self._engine.create(name)
-        stream = Stream(source, log, self, self._settings, dialect=dialect, lease=lease, pulse=pulse)
+        settings = self._settings
+        if retain_bytes is not None:
+            settings = msgspec.structs.replace(settings, retain_bytes=retain_bytes)
+        stream = Stream(source, log, self, settings, dialect=dialect, lease=lease, pulse=pulse)
         self._streams[name] = stream
         if key is not None:
             stream.key, stream.asked = key, asked
