@@ -193,6 +193,7 @@ class Follower(abc.ABC):
                 self._fail_chunking(error)
                 return self.next_piece(max_bytes)
             body = b"".join(map(self.renderer.chunk, result.chunks))
+            self.stream.pulse.meter.merged += max(result.position - self.position - len(result.chunks), 0)
             self.position, self._offset = result.position, result.offset
         self.stream.moved()
         return self.outlet.framing(body) if body else b""
