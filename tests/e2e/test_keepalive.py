@@ -51,9 +51,8 @@ async def test_after_events_that_took_their_time(upstream: OpenAIServer, serve: 
     log = gateway.gateway._registry.get(stream).log
     (follower,) = gateway.gateway._registry.get(stream).followers
     while follower.outlet.clear():
-        head = log.head
         gate.release()
-        await until(lambda: log.head > head)
+        await until(lambda head=log.head: log.head > head)  # type: ignore[misc]
     assert follower.live
     events = response.events()
     await events.until_comments(2)
