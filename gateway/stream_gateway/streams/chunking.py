@@ -88,6 +88,8 @@ class Chunking:
         """
         now = trio.current_time()
         waited = now - self._began if self.held != _NOTHING else 0.0
+        if follower.stream.paused:
+            waited = float("inf")  # nobody waits for a sentence's end while the producer waits for room
         follower.direct = False  # until it is asked again
         self._observe(follower)
         result = plan(

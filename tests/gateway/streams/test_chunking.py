@@ -208,6 +208,19 @@ async def test_nothing_is_held_while_the_producer_waits_for_room(make_rig: MakeR
     assert "".join(reader.texts()).startswith("word word ")
 
 
+async def test_nor_by_one_that_comes_while_it_waits(make_rig: MakeRig, mock_clock: MockClock) -> None:
+    rig = await make_rig(retain_bytes=2000)
+    stream = rig.stream()
+    reader = await rig.reader(stream, room=0, chunker=Sentences())
+    while not stream.paused:
+        stream.extend(texts("word "))
+        await settle()
+    reader.outlet.allow(float("inf"))
+    await settle()
+    assert not stream.paused
+    assert "".join(reader.texts()) == "word " * (stream.log.head - 1)
+
+
 # Chunkers that fail, or never let go
 
 
