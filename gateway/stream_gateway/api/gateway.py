@@ -11,14 +11,15 @@ import msgspec
 
 from stream_gateway.api.chunk import MODES, ChunkRenderer, Deliver
 from stream_gateway.api.errors import RequestRefused, WrongOption
-from stream_gateway.api.home import Home, Homes
+from stream_gateway.api.home import Home
+from stream_gateway.api.homes import Homes
 from stream_gateway.api.line import Line, Open
+from stream_gateway.api.making import makes
 from stream_gateway.api.reader import Reader
 from stream_gateway.api.stream import ChunkStream
 from stream_gateway.api.vendors import configuration
 from stream_gateway.config import Config, ConfigError
 from stream_gateway.gateway import Gateway
-from stream_gateway.observe.embedding import lead_logs_out
 from stream_gateway.server.delivery import resume
 from stream_gateway.streams.chunkers import load_chunkers
 from stream_gateway.streams.stream import Stream
@@ -50,6 +51,9 @@ class StreamingGateway:
             `adaptive`: each event at once for who keeps up.
         compression: of `ChunkStream.bytes()`: `brotli`, `gzip`, `zstd`, `deflate` or a coding of your own; None: none.
 
+    Attributes:
+        homes: where it runs, for each event loop.
+
     Raises:
         WrongOption: one of these cannot be used; the message says why.
     """
@@ -73,15 +77,8 @@ class StreamingGateway:
             raise WrongOption(
                 "A WebSocket compresses its messages itself; leave compression out with stream_mode='websocket'."
             )
-        self._homes = Homes(self._make)
+        self.homes = Homes(makes(self._config))
         self._open: list[Home] = []
-
-    def _make(self) -> Gateway:
-        lead_logs_out()
-        try:
-            return Gateway(self._config, listening=False)
-        except ConfigError as error:
-            raise WrongOption(str(error)) from None
 
     # ---- streams
 
@@ -140,7 +137,7 @@ class StreamingGateway:
             except StreamProtocolError as error:
                 raise RequestRefused(error) from None
 
-        return ChunkStream(Line(self._homes, opening), self._mode, self._codec)
+        return ChunkStream(Line(self.homes, opening), self._mode, self._codec)
 
     def _reader(
         self, stream: Stream, deliver: Deliver, *, request: Request | None = None, after: int = 0, offset: int = 0
@@ -160,7 +157,7 @@ class StreamingGateway:
         Raises:
             WrongOption: it cannot run.
         """
-        home = self._homes.here()
+        home = self.homes.here()
         home.enter()
         try:
             await home.running()
@@ -174,7 +171,7 @@ class StreamingGateway:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Cancel what runs, close all connections, and wait for that."""
-        home = next(home for home in self._open if home is self._homes.here())
+        home = next(home for home in self._open if home is self.homes.here())
         self._open.remove(home)
         home.stop()
         await home.stopped()

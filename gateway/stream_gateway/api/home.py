@@ -8,12 +8,9 @@ through. Within an asyncio application it is a Trio run in a thread of its own, 
 from __future__ import annotations
 
 import abc
-import asyncio
-import contextlib
-import threading
 import weakref
-from collections.abc import AsyncGenerator, Callable
-from typing import Any, Final, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol, TypeVar
 
 import anyio
 import structlog
@@ -22,6 +19,8 @@ import trio
 from stream_gateway.gateway import Gateway
 
 _log = structlog.get_logger()
+
+T = TypeVar("T")
 
 FAREWELL: Final = 5.0
 """Seconds for which leaving waits for connections to be closed; they are closed all the same."""
@@ -60,6 +59,7 @@ class Home(abc.ABC):
         self._ended = anyio.Event()
         self._error: BaseException | None = None
         self._core: Gateway | None = None
+        self._nursery: trio.Nursery | None = None
 
     # ---- its users
 
@@ -110,6 +110,14 @@ class Home(abc.ABC):
         """Call a function in the loop's thread, from whatever thread, and from a finalizer."""
 
     @abc.abstractmethod
+    async def inside(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """Await something where the gateway runs. Cancelling this cancels that, and waits for it."""
+
+    @abc.abstractmethod
+    async def outside(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """The other way round: await something of the application's, from where the gateway runs."""
+
+    @abc.abstractmethod
     def _cancel(self) -> None:
         """Cancel the run."""
 
@@ -118,8 +126,8 @@ class Home(abc.ABC):
         try:
             with self._scope:
                 core = self._make()
-                async with trio.open_nursery() as nursery:
-                    await nursery.start(core.run)
+                async with trio.open_nursery() as self._nursery:
+                    await self._nursery.start(core.run)
                     self._core = core
                     self.reply(self._ready.set)
         except Exception as error:
@@ -138,138 +146,9 @@ class Home(abc.ABC):
             guest.stopped()
 
 
-class TrioHome(Home):
-    """Beside a Trio application, in its own run."""
-
-    def __init__(self, make: Callable[[], Gateway]) -> None:
-        super().__init__(make)
-        self.key = self._token = trio.lowlevel.current_trio_token()
-        trio.lowlevel.spawn_system_task(self._serve)
-
-    async def _serve(self) -> None:
-        try:
-            await self._run()
-        finally:
-            self._end()
-
-    def call(self, function: Callable[..., Any], *args: Any) -> None:
-        if not self._ended.is_set():
-            function(*args)
-
-    def reply(self, function: Callable[..., Any], *args: Any) -> None:
-        function(*args)
-
-    def soon(self, function: Callable[..., Any], *args: Any) -> None:
-        with contextlib.suppress(trio.RunFinishedError):
-            self._token.run_sync_soon(_safely, function, *args)
-
-    def _cancel(self) -> None:
-        self._scope.cancel()
-
-
-class ThreadHome(Home):
-    """Beside an asyncio application, in a thread."""
-
-    def __init__(self, make: Callable[[], Gateway]) -> None:
-        super().__init__(make)
-        self.key = self._loop = asyncio.get_running_loop()
-        self._token: trio.lowlevel.TrioToken | None = None
-        self._watch: AsyncGenerator[None, None] | None = None
-        # A daemon: an application that forgets a stream can still end.
-        self._thread = threading.Thread(target=self._serve, name="stream-gateway", daemon=True)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        try:
-            trio.run(self._run_here)
-        finally:
-            self.soon(self._end)
-
-    async def _run_here(self) -> None:
-        self._token = trio.lowlevel.current_trio_token()
-        if self.stopping:  # said before there was a token
-            self._scope.cancel()
-        await self._run()
-
-    async def running(self) -> Gateway:
-        if self._watch is None:
-            self._watch = self._until_the_loop_ends()
-            await anext(self._watch)
-        return await super().running()
-
-    async def _until_the_loop_ends(self) -> AsyncGenerator[None, None]:
-        """Whoever shuts an asyncio loop down closes the generators that have begun in it: this is how we hear of it."""
-        try:
-            yield
-        finally:
-            if not self._ended.is_set():
-                self.stop()
-                await self.stopped()
-
-    def _end(self) -> None:
-        self._thread.join()  # it is on its last line
-        super()._end()
-        if self._watch is not None:
-            with contextlib.suppress(StopIteration, RuntimeError):  # RuntimeError: it is what waits for this
-                self._watch.aclose().send(None)
-
-    def call(self, function: Callable[..., Any], *args: Any) -> None:
-        if self._token is not None:
-            with contextlib.suppress(trio.RunFinishedError):
-                self._token.run_sync_soon(_safely, function, *args)
-
-    def reply(self, function: Callable[..., Any], *args: Any) -> None:
-        try:
-            self._loop.call_soon_threadsafe(function, *args)
-        except RuntimeError:  # the loop is closed: nobody is there who could read
-            self._scope.cancel()
-
-    def soon(self, function: Callable[..., Any], *args: Any) -> None:
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(function, *args)
-
-    def _cancel(self) -> None:
-        self.call(self._scope.cancel)
-
-
-def _safely(function: Callable[..., Any], *args: Any) -> None:
-    """Trio takes what a callback raises for a defect of its own, and ends the run."""
+def safely(function: Callable[..., Any], *args: Any) -> None:
+    """Call a function from Trio's loop, which ends the run when a callback raises: it takes that for its own defect."""
     try:
         function(*args)
     except Exception:
         _log.exception("embedded_gateway_failed")
-
-
-def loop_key() -> object:
-    """What tells the event loop that we are called in from every other.
-
-    Raises:
-        RuntimeError: it is neither Trio's nor asyncio's, or there is none.
-    """
-    if trio.lowlevel.in_trio_run():
-        return trio.lowlevel.current_trio_token()
-    return asyncio.get_running_loop()
-
-
-class Homes:
-    """The homes of one gateway, by loop: module-level gateways are met in several.
-
-    Args:
-        make: see `Home`.
-    """
-
-    def __init__(self, make: Callable[[], Gateway]) -> None:
-        self._make = make
-        self._homes: weakref.WeakValueDictionary[object, Home] = weakref.WeakValueDictionary()
-
-    def here(self) -> Home:
-        """The one of the loop that we are called in; made if there is none. The caller has to `enter` it.
-
-        Raises:
-            RuntimeError: see `loop_key`.
-        """
-        key = loop_key()
-        home = self._homes.get(key)
-        if home is None or home.stopping:
-            home = self._homes[key] = (TrioHome if trio.lowlevel.in_trio_run() else ThreadHome)(self._make)
-        return home

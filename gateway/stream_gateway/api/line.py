@@ -11,7 +11,8 @@ import anyio.lowlevel
 
 from stream_gateway.api.chunk import Batch, Chunk, Deliver
 from stream_gateway.api.errors import GatewayStopped, GenerationFailed, ReaderLagged
-from stream_gateway.api.home import Home, Homes
+from stream_gateway.api.home import Home
+from stream_gateway.api.homes import Homes
 from stream_gateway.api.reader import Reader
 from stream_gateway.gateway import Gateway
 from stream_protocols.events import TERMINAL, StreamFinished

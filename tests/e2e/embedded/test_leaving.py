@@ -157,7 +157,7 @@ async def test_leaving_a_gateway_that_stays(world: World, upstream: OpenAIServer
         async with StreamingGateway("openai") as gateway:
             await way(gateway)
             await world.until(lambda: not upstream.under_way)
-            (home,) = gateway._homes._homes.values()
+            (home,) = gateway.homes._homes.values()
             core = await home.running()
             while core.registry.running or core.registry.subscriptions:  # noqa: ASYNC110
                 await anyio.sleep(0.005)
@@ -261,7 +261,7 @@ async def test_a_lease_outlives_its_reader(world: World, upstream: OpenAIServer)
         async with StreamingGateway("openai") as gateway:
             async for _ in asking(gateway, lease="finish"):
                 break
-            (home,) = gateway._homes._homes.values()
+            (home,) = gateway.homes._homes.values()
             core = await home.running()
             while core.registry.subscriptions:  # noqa: ASYNC110
                 await anyio.sleep(0.005)

@@ -209,7 +209,7 @@ async def test_one_task_at_a_time(world: World, upstream: OpenAIServer) -> None:
 
 def core_of(gateway: StreamingGateway) -> Gateway:
     """What runs behind a gateway."""
-    (home,) = gateway._homes._homes.values()
+    (home,) = gateway.homes._homes.values()
     assert home._core is not None
     return home._core
 
