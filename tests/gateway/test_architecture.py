@@ -14,7 +14,7 @@ import stream_protocols
 GATEWAY = Path(stream_gateway.__file__).parent
 PROTOCOLS = Path(stream_protocols.__file__).parent
 
-ASSEMBLING = {"cli", "api", "gateway"}
+ASSEMBLING = {"cli", "api", "asgi", "gateway"}
 """Who may know everything."""
 
 LEAVES = {"config", "tls"}
