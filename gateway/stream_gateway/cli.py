@@ -94,7 +94,7 @@ def _load(path: Path | None, host: str | None, port: int | None, control_port: i
 
 
 def _say_what_to_try(process: Process) -> None:
-    """One line for people, on standard output; the log is on standard error."""
+    """A line or two for people, on standard output; the log is on standard error."""
     gateway = process.gateway
     body = """'{"model":"demo","stream":true,"messages":[{"role":"user","content":"Hi"}]}'"""
     server = gateway.config.server
@@ -102,6 +102,8 @@ def _say_what_to_try(process: Process) -> None:
     address = f"--unix-socket {server.unix} {scheme}://localhost" if server.unix else f"{scheme}://{gateway.host}"
     port = f":{gateway.port}" if gateway.port else ""
     typer.echo(f"Try:  curl -N {address}{port}/v1/chat/completions -d {body}")
+    if server.demo_page and not server.unix:
+        typer.echo(f"Or open  {address}{port}/demo")
 
 
 def _fail(message: str) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 import trio
 
-from stream_gateway.config import Config
+from stream_gateway.config import Config, ServerSettings
 from stream_gateway.engines.memory import MemoryEngine
 from stream_gateway.guard.origins import OriginPolicy
 from stream_gateway.guard.proxies import TrustedProxies
@@ -23,7 +23,7 @@ from stream_gateway.server.keepalive import Keepalive
 from stream_gateway.server.listener import Listener, bind
 from stream_gateway.server.routes import Routes
 from stream_gateway.server.sockets.service import SocketService
-from stream_gateway.server.table import table
+from stream_gateway.server.table import demo_page, table
 from stream_gateway.streams.chunkers import load_chunkers
 from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
@@ -55,7 +55,11 @@ def _behind(proxies: TrustedProxies, handle: Handler) -> Handler:
 class Gateway:
     """A gateway as `config` says. It binds its address at once, and serves in `run`.
 
+    Args:
+        listening: False: it binds nothing, and serves whoever has it (`handle`, `generations`) in this process.
+
     Attributes:
+        handle: answers an exchange, wherever it comes from.
         generations: what is asked for streams and replies.
         meters: what has been counted.
 
@@ -65,7 +69,7 @@ class Gateway:
         OSError: the address cannot be bound.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, listening: bool = True) -> None:
         self.config = config
         server = config.server
         self._certificates = Certificates(server.tls_certificate, server.tls_key) if server.tls_certificate else None
@@ -85,25 +89,38 @@ class Gateway:
         self.generations = Generations(self._registry, self._router)
         self._sockets = SocketService(config.sockets, self._registry, self.generations)
         paths = table(self._registry, self.generations, self._router, self._sockets, self._keepalive)
+        if server.demo_page:
+            paths += demo_page()
         routes = Routes(paths, OriginPolicy(config.cors.origins))
         compression = config.compression
         self._compression = Compression(compression, load_codecs(compression), routes.handle)
         handle = self._compression.handle if compression.enabled else routes.handle
+        self.handle = _behind(TrustedProxies(server.trusted_proxies), handle) if server.trusted_proxies else handle
+        self.host = ""
+        self.port = 0
+        self._listener = self._listen(server) if listening else None
+
+    def _listen(self, server: ServerSettings) -> Listener:
         sock = bind(server)
-        self.host: str = server.unix or sock.getsockname()[0]
-        self.port: int = 0 if server.unix else sock.getsockname()[1]
-        self._listener = Listener(
+        self.host = server.unix or sock.getsockname()[0]
+        self.port = 0 if server.unix else sock.getsockname()[1]
+        return Listener(
             sock,
-            _behind(TrustedProxies(server.trusted_proxies), handle) if server.trusted_proxies else handle,
+            self.handle,
             server,
-            config.limits,
+            self.config.limits,
             certificates=self._certificates,
             turn=self._turn,
             meters=self.meters,
         )
 
+    @property
+    def registry(self) -> Registry:
+        """The streams that there are."""
+        return self._registry
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled. Started when it listens; connections are refused or cut when it ends."""
+        """Serve until cancelled. Started when it can serve; connections are refused or cut when it ends."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._pump.run)
             nursery.start_soon(self._keepalive.run)
@@ -111,8 +128,9 @@ class Gateway:
             for provider in self._vendors.values():
                 nursery.start_soon(provider.transport.run)
             await nursery.start(self._registry.run)
-            nursery.start_soon(self._listener.run)
-            _log.info("listening", host=self.host, port=self.port)
+            if self._listener is not None:
+                nursery.start_soon(self._listener.run)
+                _log.info("listening", host=self.host, port=self.port)
             self._started = True
             task_status.started()
             try:
@@ -133,22 +151,19 @@ class Gateway:
     async def idle(self) -> None:
         """Wait until nobody follows a stream or waits for an answer, and nobody is connected with HTTP/2."""
         await self._sockets.gone()
-        await self._listener.idle()
+        if self._listener is not None:
+            await self._listener.idle()
 
     def drain(self) -> None:
         """Accept no more connections, and ask clients to go elsewhere; what runs may end."""
         self._draining = True
-        self._listener.drain()
+        if self._listener is not None:
+            self._listener.drain()
         self._sockets.drain()
-
-    @property
-    def registry(self) -> Registry:
-        """The streams that there are."""
-        return self._registry
 
     def connected(self) -> list[ConnectionStatistics]:
         """The open connections, oldest first."""
-        return list(self._listener.open.values())
+        return [] if self._listener is None else list(self._listener.open.values())
 
     def unready(self) -> str | None:
         """Why it should be given no new work; None: it should."""
@@ -160,9 +175,11 @@ class Gateway:
         """What it holds right now."""
         pools = {name: provider.transport.statistics() for name, provider in self._vendors.items()}
         upstream = sum(pools.values(), PoolStatistics())
-        protocols = collections.Counter(seen.protocol or "opening" for seen in self._listener.open.values())
+        listener = self._listener
+        connections = {} if listener is None else listener.open
+        protocols = collections.Counter(seen.protocol or "opening" for seen in connections.values())
         return Statistics(
-            connections=self._listener.connections,
+            connections=0 if listener is None else listener.connections,
             streams=self._registry.known,
             running=self._registry.running,
             subscriptions=self._registry.subscriptions,

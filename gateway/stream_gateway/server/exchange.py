@@ -57,7 +57,10 @@ class Exchange(abc.ABC):
         peer: the client's address.
         began: when the request was accepted, in Trio's time.
         common: headers that every response to this request carries.
+        root: what clients have to put before our paths, where we are a part of somebody's server.
     """
+
+    root = ""
 
     def __init__(self, method: str, target: str, headers: Sequence[tuple[bytes, bytes]], peer: str) -> None:
         if not target.startswith("/"):

@@ -55,19 +55,20 @@ class StreamRoutes:
             produce()
             stream.start_lease()
         first = format_cursor(stream.id, stream.log.epoch, 0)
-        created = {"id": stream.id, "cursor": first, "status": stream.state, "links": links(stream)}
-        await exchange.respond_json(status, created, [("Location", links(stream)["self"]), ("Stream-Id", stream.id)])
+        places = links(stream, exchange.root)
+        created = {"id": stream.id, "cursor": first, "status": stream.state, "links": places}
+        await exchange.respond_json(status, created, [("Location", places["self"]), ("Stream-Id", stream.id)])
 
     async def show(self, exchange: Exchange, name: str) -> None:
         """`GET /v1/streams/{id}`."""
-        await exchange.respond_json(200, status(self._registry.get(name)))
+        await exchange.respond_json(200, status(self._registry.get(name), exchange.root))
 
     async def cancel(self, exchange: Exchange, name: str) -> None:
         """`DELETE /v1/streams/{id}`: end the generation at its provider; what was said stays readable."""
         stream = self._registry.get(name)
         stream.cancel("client")
         await stream.ended.wait()
-        await exchange.respond_json(200, status(stream))
+        await exchange.respond_json(200, status(stream, exchange.root))
 
     async def events(self, exchange: Exchange, name: str) -> None:
         """`GET /v1/streams/{id}/events`: the stream from the client's cursor, or from its beginning."""
@@ -92,12 +93,12 @@ class StreamRoutes:
         await deliver(exchange, stream, renderer, start, self._keepalive, chunking)
 
 
-def links(stream: Stream) -> dict[str, str]:
-    """Where a stream's resources are."""
-    return {"self": f"/v1/streams/{stream.id}", "events": f"/v1/streams/{stream.id}/events"}
+def links(stream: Stream, root: str = "") -> dict[str, str]:
+    """Where a stream's resources are; `root` as in `Exchange`."""
+    return {"self": f"{root}/v1/streams/{stream.id}", "events": f"{root}/v1/streams/{stream.id}/events"}
 
 
-def status(stream: Stream) -> dict[str, Any]:
+def status(stream: Stream, root: str = "") -> dict[str, Any]:
     """A stream as its resource shows it: state and health."""
     log = stream.log
     return {
@@ -115,5 +116,5 @@ def status(stream: Stream) -> dict[str, Any]:
         "lease": stream.lease,
         "attempts": [msgspec.to_builtins(attempt) for attempt in stream.attempts],
         "end": None if stream.terminal is None else msgspec.to_builtins(stream.terminal),
-        "links": links(stream),
+        "links": links(stream, root),
     }
