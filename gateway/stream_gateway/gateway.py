@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 import trio
 
-from stream_gateway.config import Config, ServerSettings
+from stream_gateway.config import Changes, Config, ServerSettings, changes
 from stream_gateway.engines.memory import MemoryEngine
 from stream_gateway.guard.origins import OriginPolicy
 from stream_gateway.guard.proxies import TrustedProxies
@@ -19,18 +19,19 @@ from stream_gateway.server.certificates import Certificates
 from stream_gateway.server.compression import Compression, load_codecs
 from stream_gateway.server.exchange import Exchange
 from stream_gateway.server.http1 import Handler
-from stream_gateway.server.keepalive import Keepalive
+from stream_gateway.server.keepalive import Keepalive, say_when_to_come_back
 from stream_gateway.server.listener import Listener, bind
 from stream_gateway.server.routes import Routes
 from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.table import demo_page, table
-from stream_gateway.streams.chunkers import load_chunkers
+from stream_gateway.streams.chunkers import Chunkers, load_chunkers
 from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.turn import Turn
 from stream_gateway.streams.vitals import survey
 from stream_gateway.upstream import demo
 from stream_gateway.upstream.demo import DemoProvider
+from stream_gateway.upstream.keys import read_key
 from stream_gateway.upstream.provider import Provider
 from stream_gateway.upstream.pump import open_pump
 from stream_gateway.upstream.routing.router import Router
@@ -78,20 +79,22 @@ class Gateway:
         self.meters = Meters(exemplars=config.control.exemplars)
         self._turn = Turn()
         self._pump = open_pump(self._turn)
+        self._demo = DemoProvider()
         self._vendors = {
             name: VendorProvider(name, settings, self._pump) for name, settings in config.providers.items()
         }
+        self._tended: dict[VendorProvider, trio.CancelScope] = {}
+        self._nursery: trio.Nursery | None = None
         self._engine = MemoryEngine(config.streams.budget_bytes)
         self._registry = Registry(config.streams, self._engine, self._turn, load_chunkers(config), self.meters)
         self._keepalive = Keepalive(config.server.keepalive)
-        providers: dict[str, Provider] = {demo.NAME: DemoProvider(), **self._vendors}
-        self._router = Router(config, providers, meters=self.meters)
+        self._router = Router(config, self._providers(), meters=self.meters)
         self.generations = Generations(self._registry, self._router)
         self._sockets = SocketService(config.sockets, self._registry, self.generations)
         paths = table(self._registry, self.generations, self._router, self._sockets, self._keepalive)
         if server.demo_page:
             paths += demo_page()
-        routes = Routes(paths, OriginPolicy(config.cors.origins))
+        self._routes = routes = Routes(paths, OriginPolicy(config.cors.origins))
         compression = config.compression
         self._compression = Compression(compression, load_codecs(compression), routes.handle)
         handle = self._compression.handle if compression.enabled else routes.handle
@@ -99,6 +102,9 @@ class Gateway:
         self.host = ""
         self.port = 0
         self._listener = self._listen(server) if listening else None
+
+    def _providers(self) -> dict[str, Provider]:
+        return {demo.NAME: self._demo, **self._vendors}
 
     def _listen(self, server: ServerSettings) -> Listener:
         sock = bind(server)
@@ -121,32 +127,79 @@ class Gateway:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled. Started when it can serve; connections are refused or cut when it ends."""
-        async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as self._nursery:
+            nursery = self._nursery
             nursery.start_soon(self._pump.run)
             nursery.start_soon(self._keepalive.run)
             nursery.start_soon(self._sockets.run)
             for provider in self._vendors.values():
-                nursery.start_soon(provider.transport.run)
+                nursery.start_soon(self._tend, provider)
             await nursery.start(self._registry.run)
             if self._listener is not None:
                 nursery.start_soon(self._listener.run)
                 _log.info("listening", host=self.host, port=self.port)
             self._started = True
             task_status.started()
-            try:
-                await trio.sleep_forever()
-            finally:
-                for provider in self._vendors.values():
-                    provider.transport.close()
+            await trio.sleep_forever()
 
-    def reload(self) -> None:
-        """Read certificate and key again, for connections from now on; those that are open go on.
+    async def _tend(self, vendor: VendorProvider) -> None:
+        """Look after a provider's connections until it is needed no more; requests under way go on."""
+        with trio.CancelScope() as self._tended[vendor]:
+            try:
+                await vendor.transport.run()
+            finally:
+                vendor.transport.close()
+
+    def reload(self, config: Config) -> Changes:
+        """Serve as another configuration says, as far as that needs no restart; no connection is lost.
+
+        Certificates and keys are read again. What is under way goes on as it began.
 
         Raises:
-            ConfigError: they cannot be used; the old ones stay in use.
+            ConfigError: something cannot be used; all stays as it is.
         """
-        if self._certificates is not None:
-            self._certificates.reload()
+        made = changes(self.config, config)
+        config = made.config
+        context = None if self._certificates is None else self._certificates.load()
+        chunkers = load_chunkers(config)
+        vendors, keys = {}, {}
+        for name, settings in config.providers.items():
+            vendor = self._vendors.get(name)
+            if vendor is not None and vendor.settings == settings:
+                keys[vendor] = read_key(name, settings)
+            else:
+                vendor = VendorProvider(name, settings, self._pump)
+            vendors[name] = vendor
+        # Nothing can go wrong any more.
+        if self._certificates is not None and context is not None:
+            self._certificates.context = context
+        for vendor, key in keys.items():
+            vendor.use_key(key)
+        self._exchange_vendors(vendors)
+        self._apply(config, chunkers)
+        return made
+
+    def _exchange_vendors(self, vendors: dict[str, VendorProvider]) -> None:
+        old, self._vendors = self._vendors, vendors
+        for vendor in set(old.values()) - set(vendors.values()):
+            if vendor in self._tended:
+                self._tended.pop(vendor).cancel()
+        if self._nursery is not None:
+            for vendor in set(vendors.values()) - set(old.values()):
+                self._nursery.start_soon(self._tend, vendor)
+
+    def _apply(self, config: Config, chunkers: Chunkers) -> None:
+        self.config = config
+        self.meters.exemplars = config.control.exemplars
+        self._router.configure(config, self._providers())
+        self._routes.origins = OriginPolicy(config.cors.origins)
+        self._sockets.settings = config.sockets
+        self._keepalive.interval = config.server.keepalive
+        self._registry.chunkers = chunkers
+        self._registry.settings = config.streams
+        self._engine.budget = config.streams.budget_bytes
+        if self._listener is not None:
+            self._listener.reconfigure(config.server, config.limits)
 
     async def idle(self) -> None:
         """Wait until nobody follows a stream or waits for an answer, and nobody is connected with HTTP/2."""
@@ -157,9 +210,14 @@ class Gateway:
     def drain(self) -> None:
         """Accept no more connections, and ask clients to go elsewhere; what runs may end."""
         self._draining = True
+        say_when_to_come_back(self._registry.all())
         if self._listener is not None:
             self._listener.drain()
         self._sockets.drain()
+
+    def shut_down(self) -> None:
+        """End all answers that run, in words of their clients' dialects; these have to be given the time to read it."""
+        self._registry.shut_down()
 
     def connected(self) -> list[ConnectionStatistics]:
         """The open connections, oldest first."""

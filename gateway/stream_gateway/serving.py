@@ -9,11 +9,12 @@ import structlog
 import trio
 
 from stream_gateway import systemd
-from stream_gateway.config import Config, ConfigError, ServerSettings
+from stream_gateway.config import Changes, Config, ConfigError, ServerSettings
+from stream_gateway.control.access import read_token
 from stream_gateway.control.plane import ControlPlane
-from stream_gateway.control.subject import Reloaded
 from stream_gateway.gateway import Gateway
 from stream_gateway.observe.catalogue import Scene
+from stream_gateway.observe.logging import set_level
 from stream_gateway.observe.statistics import ConnectionStatistics
 from stream_gateway.server.listener import bind
 from stream_gateway.streams.registry import Registry
@@ -21,6 +22,9 @@ from stream_gateway.streams.registry import Registry
 _log = structlog.get_logger()
 
 GC_THRESHOLDS: Final = (50_000, 20, 100)
+
+GRACE: Final = 2.0
+"""Seconds in which clients may read that their answers were ended."""
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -124,8 +128,14 @@ class Process:
             either.cancel_scope.cancel()
 
     async def _drain(self, scope: trio.CancelScope) -> None:
+        """Let running answers end, for `drain_timeout`; then end them, and give clients a moment to read that."""
         with trio.move_on_after(self.gateway.config.server.drain_timeout):
             await self.gateway.idle()
+        running = self.registry.running
+        self.gateway.shut_down()
+        with trio.move_on_after(GRACE):
+            await self.gateway.idle()
+        _log.info("stopped", cancelled=running, unread=self.registry.subscriptions)
         scope.cancel()
 
     async def _keep_watchdog_quiet(self) -> None:
@@ -144,23 +154,26 @@ class Process:
         finally:
             systemd.notify(READY=1)
 
-    def reload(self) -> Reloaded:
+    def reload(self) -> Changes:
         """Read the configuration again.
 
         Raises:
             ConfigError: it cannot be used; all stays as it is.
         """
         try:
-            self.gateway.reload()
-            if self.control is not None:
-                self.control.reload()
+            config = self._load()
+            token = read_token(config.control)
+            made = self.gateway.reload(config)
         except ConfigError as error:
             self.gateway.meters.reloads["failed"] += 1
             _log.error("reload_failed", error=str(error))
             raise
+        if self.control is not None:
+            self.control.reconfigure(config.control.hosts, token)
         self.gateway.meters.reloads["good"] += 1
-        _log.info("reloaded")
-        return Reloaded()
+        _log.info("reloaded", applied=made.applied, needs_restart=made.not_live)
+        set_level(config.log.level)
+        return made
 
 
 async def _stop_signal(signals: AsyncIterator[int], on_hangup: Callable[[], None]) -> None:

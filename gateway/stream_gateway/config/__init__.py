@@ -1,5 +1,7 @@
 """Configuration: `settings` are what can be told, `loading` reads it, `checks` says what cannot be meant."""
 
+from stream_gateway.config.changes import Changes as Changes
+from stream_gateway.config.changes import changes as changes
 from stream_gateway.config.loading import config_from_toml as config_from_toml
 from stream_gateway.config.loading import load_config as load_config
 from stream_gateway.config.settings import LOCAL_ORIGINS as LOCAL_ORIGINS

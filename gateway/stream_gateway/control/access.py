@@ -51,12 +51,16 @@ class Access:
 
     Args:
         hosts: names, without a port, by which the control plane is called, besides addresses and localhost.
-        token: what admins have to show, and may be changed; None: nothing, which is for loopback only.
+        token: what admins have to show; None: nothing, which is for loopback only.
     """
 
     def __init__(self, hosts: tuple[str, ...], token: str | None) -> None:
+        self.change(hosts, token)
+
+    def change(self, hosts: tuple[str, ...], token: str | None) -> None:
+        """From now on other names and another token count."""
         self._hosts = {"localhost", *(host.lower() for host in hosts)}
-        self.token = token
+        self._token = token
 
     def check(self, method: str, path: str, headers: Mapping[str, str]) -> None:
         """Raise for a request that is not to be answered; `headers` have lower-case names.
@@ -87,11 +91,11 @@ class Access:
         return True
 
     def _knows(self, authorization: str) -> bool:
-        if self.token is None:
+        if self._token is None:
             return True
         scheme, _, token = authorization.partition(" ")
         # Digests, so that neither the token's length nor its first letters show in the time that this takes.
-        return hmac.compare_digest(_digest(token.strip()), _digest(self.token)) and scheme.lower() == "bearer"
+        return hmac.compare_digest(_digest(token.strip()), _digest(self._token)) and scheme.lower() == "bearer"
 
 
 def _digest(token: str) -> bytes:

@@ -170,9 +170,10 @@ class _Admin:
 
     async def reload(self, request: Request) -> Response:
         try:
-            return _json(self._subject.reload())
+            made = self._subject.reload()
         except ConfigError as error:
             raise InvalidField(str(error)) from None
+        return _json({"applied": made.applied, "not_live": made.not_live})
 
 
 def _matches(stream: Stream, wanted: dict[str, str | None]) -> bool:

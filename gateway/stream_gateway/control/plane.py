@@ -36,7 +36,6 @@ class ControlPlane:
 
     def __init__(self, sock: socket.socket, subject: Subject, settings: ControlSettings) -> None:
         self._access = Access(settings.hosts, read_token(settings))
-        self._settings = settings
         self._app = make_app(subject, self._access)
         self._sock = sock
         name = sock.getsockname()
@@ -46,13 +45,9 @@ class ControlPlane:
             # Accepted connections inherit it. Hypercorn writes without a deadline, and shielded from cancellation.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, WRITE_TIMEOUT)
 
-    def reload(self) -> None:
-        """Read the admin's token again.
-
-        Raises:
-            ConfigError: it cannot be read; the old one stays in use.
-        """
-        self._access.token = read_token(self._settings)
+    def reconfigure(self, hosts: tuple[str, ...], token: str | None) -> None:
+        """From now on other names and another token count (see `Access`)."""
+        self._access.change(hosts, token)
 
     async def run(self) -> None:
         """Serve until cancelled. What goes wrong here ends the control plane, and is logged, but nothing else."""

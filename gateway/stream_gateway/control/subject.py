@@ -3,18 +3,10 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-import msgspec
-
+from stream_gateway.config import Changes
 from stream_gateway.observe.catalogue import Scene
 from stream_gateway.observe.statistics import ConnectionStatistics
 from stream_gateway.streams.registry import Registry
-
-
-class Reloaded(msgspec.Struct, frozen=True):
-    """What a reload came to: keys that are in use as they are now written, and changed ones that need a restart."""
-
-    applied: tuple[str, ...] = ()
-    not_live: tuple[str, ...] = ()
 
 
 class Subject(Protocol):
@@ -36,7 +28,7 @@ class Subject(Protocol):
     def stop(self) -> None:
         """End as after SIGTERM: drain, then leave."""
 
-    def reload(self) -> Reloaded:
+    def reload(self) -> Changes:
         """Read the configuration again.
 
         Raises:

@@ -39,11 +39,15 @@ class Row:
 
 
 class Routes:
-    """Serves exchanges: `handle` is what every connection calls."""
+    """Serves exchanges: `handle` is what every connection calls.
+
+    Attributes:
+        origins: whose pages may ask; may be changed at any time.
+    """
 
     def __init__(self, table: Sequence[Row], origins: OriginPolicy) -> None:
         self._table = table
-        self._origins = origins
+        self.origins = origins
 
     async def handle(self, exchange: Exchange) -> None:
         """Answer one exchange. Nothing but cancellation leaves this; afterwards it is answered, or dead."""
@@ -83,7 +87,7 @@ class Routes:
         origin = exchange.headers.get("origin")
         if origin is None:
             return
-        if not origin.isascii() or not self._origins.allows(origin, exchange.headers.get("host")):
+        if not origin.isascii() or not self.origins.allows(origin, exchange.headers.get("host")):
             raise OriginNotAllowed(
                 f"Pages of {origin[:128]!r} may not use this gateway; add the origin to cors.origins to let them."
             )

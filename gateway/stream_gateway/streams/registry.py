@@ -31,6 +31,10 @@ class Registry:
 
     A stream that ended is kept for `retain_for` seconds, or until its bytes are needed for a new one.
 
+    Attributes:
+        settings: of streams that are made from now on.
+        over: whether it takes no new streams any more.
+
     Args:
         turn: the gateway's, around everything that writes to many clients at once.
         chunkers: the strategies that clients can ask for.
@@ -46,10 +50,11 @@ class Registry:
         meters: Meters | None = None,
     ) -> None:
         self.subscriptions = 0
+        self.over = False
         self.turn = turn or Turn()
         self.chunkers = chunkers or Chunkers({}, {})
         self.meters = meters or Meters()
-        self._settings = settings
+        self.settings = settings
         self._engine = engine
         self._streams: dict[str, Stream] = {}
         self._keys: dict[str, Stream] = {}
@@ -62,11 +67,19 @@ class Registry:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; then all running streams end as cancelled by `shutdown`."""
-        async with trio.open_nursery() as self._nursery:
-            self._nursery.start_soon(self._fanout.run)
-            self._nursery.start_soon(self.reminders.run)
-            self._nursery.start_soon(self._expire)
-            task_status.started()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._fanout.run)
+            nursery.start_soon(self.reminders.run)
+            nursery.start_soon(self._expire)
+            async with trio.open_nursery() as self._nursery:
+                task_status.started()
+                await trio.sleep_forever()
+
+    def shut_down(self) -> None:
+        """End all running streams as cancelled by `shutdown`, and take no new ones; what there is can still be read."""
+        self.over = True
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
 
     def create(
         self,
@@ -93,17 +106,19 @@ class Registry:
             retain_bytes: what its log holds; None for the configured default.
 
         Raises:
-            Overloaded: the byte budget is used up by streams that are still running.
+            Overloaded: the byte budget is used up by streams that are still running, or the gateway is about to go.
         """
+        if self.over:
+            raise Overloaded("The gateway is restarting; try again in a moment.", retry_after=RETRY_AFTER)
         self._make_room()
         if self._engine.full:
             raise Overloaded("The gateway's memory for streams is used up; try again later.", retry_after=RETRY_AFTER)
         name = secrets.token_urlsafe(12)
         source = Source(name, model, int(time.time()), echo)
-        lease = self._settings.lease if lease is None else lease
+        lease = self.settings.lease if lease is None else lease
         pulse = Pulse(self.meters, route, name, trio.current_time())
         log = self._engine.create(name)
-        settings = self._settings
+        settings = self.settings
         if retain_bytes is not None:
             settings = msgspec.structs.replace(settings, retain_bytes=retain_bytes)
         stream = Stream(source, log, self, settings, dialect=dialect, lease=lease, pulse=pulse)
@@ -188,7 +203,7 @@ class Registry:
 
     def ended(self, stream: Stream) -> None:
         """A stream has its terminal record: the time for which it is kept begins."""
-        self._retained[stream] = trio.current_time() + self._settings.retain_for
+        self._retained[stream] = trio.current_time() + self.settings.retain_for
         self._news.set()
 
     def named(self, stream: Stream, alias: str) -> None:

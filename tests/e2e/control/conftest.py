@@ -8,9 +8,9 @@ import httpx
 import pytest
 import trio
 
+from stream_gateway.config import Changes, Config
 from stream_gateway.control.access import Access
 from stream_gateway.control.app import make_app
-from stream_gateway.control.subject import Reloaded
 from stream_gateway.observe.catalogue import Scene
 from stream_gateway.observe.statistics import ConnectionStatistics
 from stream_gateway.streams.registry import Registry
@@ -27,7 +27,7 @@ class Subject:
     def __init__(self, served: ServedGateway) -> None:
         self.served = served
         self.stopped = trio.Event()
-        self.reloads: Reloaded | Exception = Reloaded(("log.level",), ("server.port",))
+        self.reloads: Changes | Exception = Changes(Config(), ("log.level",), ("server.port",))
 
     @property
     def registry(self) -> Registry:
@@ -45,7 +45,7 @@ class Subject:
     def stop(self) -> None:
         self.stopped.set()
 
-    def reload(self) -> Reloaded:
+    def reload(self) -> Changes:
         if isinstance(self.reloads, Exception):
             raise self.reloads
         return self.reloads

@@ -90,7 +90,7 @@ def test_tokens(path: str, authorization: str, answer: int) -> None:
 
 def test_a_token_may_change() -> None:
     access = Access((), TOKEN)
-    access.token = "another"
+    access.change((), "another")
     assert status(access, authorization=f"Bearer {TOKEN}", **OURS) == 401
     assert status(access, authorization="Bearer another", **OURS) == 200
 
