@@ -1,8 +1,9 @@
 """The command `stream-gateway`."""
 
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import msgspec
 import trio
@@ -47,7 +48,9 @@ def serve(
         settings = load()
         configure_logging(settings.log)
         process = Process(settings, load)
-    except (ConfigError, CannotListen) as error:
+    except ConfigError as error:
+        _fail(*error.problems)
+    except CannotListen as error:
         _fail(str(error))
     _say_what_to_try(process)
     trio.run(process.run)
@@ -55,20 +58,40 @@ def serve(
 
 @app.command()
 def check(config: Annotated[Path, typer.Argument(help="The TOML file to check.")]) -> None:
-    """Validate a configuration file, and say what is wrong with it."""
+    """Validate a configuration file, and say all that is wrong with it."""
     try:
         settings = load_config(config)
-        for name, provider in settings.providers.items():
-            read_key(name, provider)
-            dialer_for(name, provider)
-        if settings.server.tls_certificate is not None:
-            Certificates(settings.server.tls_certificate, settings.server.tls_key)
-        read_token(settings.control)
-        load_codecs(settings.compression)
-        load_chunkers(settings)
     except ConfigError as error:
-        _fail(str(error))
+        _fail(*error.problems)
+    found = [_with_file(problem, config) for use in _uses(settings) for problem in _problems_of(use)]
+    if found:
+        _fail(*found)
     typer.echo(f"{config}: good; {len(settings.providers)} providers, {len(settings.routes)} routes.")
+
+
+def _uses(settings: Config) -> Iterator[Callable[[], object]]:
+    """What a gateway does with its configuration before it serves, each on its own."""
+    for name, provider in settings.providers.items():
+        yield partial(read_key, name, provider)
+        yield partial(dialer_for, name, provider)
+    if settings.server.tls_certificate is not None:
+        yield partial(Certificates, settings.server.tls_certificate, settings.server.tls_key)
+    yield partial(read_token, settings.control)
+    yield partial(load_codecs, settings.compression)
+    yield partial(load_chunkers, settings)
+
+
+def _problems_of(use: Callable[[], object]) -> tuple[str, ...]:
+    try:
+        use()
+    except ConfigError as error:
+        return error.problems
+    return ()
+
+
+def _with_file(problem: str, config: Path) -> str:
+    """A sentence with the file's name, if it does not have one yet."""
+    return f"{config}: {problem}" if problem.startswith("key ") else problem
 
 
 app.command()(terminal.chat)
@@ -106,8 +129,9 @@ def _say_what_to_try(process: Process) -> None:
         typer.echo(f"Or open  {address}{port}/demo")
 
 
-def _fail(message: str) -> None:
-    typer.echo(f"stream-gateway: {message}", err=True)
+def _fail(*problems: str) -> NoReturn:
+    for problem in problems:
+        typer.echo(f"stream-gateway: {problem}", err=True)
     raise typer.Exit(2)
 
 

@@ -108,8 +108,8 @@ class Gateway:
 
     def _listen(self, server: ServerSettings) -> Listener:
         sock = bind(server)
-        self.host = server.unix or sock.getsockname()[0]
-        self.port = 0 if server.unix else sock.getsockname()[1]
+        name = sock.getsockname()
+        self.host, self.port = (name, 0) if isinstance(name, str) else name[:2]
         return Listener(
             sock,
             self.handle,

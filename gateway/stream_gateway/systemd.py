@@ -13,7 +13,11 @@ _FIRST: Final = 3  # SD_LISTEN_FDS_START
 _handed: dict[str, list[int]] | None = None
 
 
-def listening(name: str) -> socket.socket | None:
+class HandedOver(socket.socket):
+    """A listening socket that somebody else has, too: if it has a path, that is not ours to remove."""
+
+
+def listening(name: str) -> HandedOver | None:
     """The listening socket that was handed over under a name (`FileDescriptorName=`), once; None when there is none.
 
     Raises:
@@ -22,7 +26,7 @@ def listening(name: str) -> socket.socket | None:
     numbers = _take_all().get(name)
     if not numbers:
         return None
-    sock = socket.socket(fileno=numbers.pop(0))
+    sock = HandedOver(fileno=numbers.pop(0))
     if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         sock.close()
         raise OSError(f"systemd handed over {name!r}, which is no listening socket")

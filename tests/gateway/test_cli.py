@@ -72,6 +72,18 @@ def test_a_file_with_a_mistake(file: Path) -> None:
     assert message == f'{file}: key `providers."mine".base_ulr` is not known; did you mean `base_url`?'
 
 
+def test_all_mistakes_are_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MY_KEY", raising=False)
+    file.write_text(GOOD + '[control]\ntoken_env = "NOBODY_HAS_SET_THIS"\n[compression]\ncodings = ["nope"]\n')
+    result = run("check", file)
+    assert result.exit_code == 2
+    lines = result.stderr.splitlines()
+    assert len(lines) == 3
+    for line, key in zip(lines, ("api_key_env", "control.token_env", "compression.codings"), strict=True):
+        assert line.startswith(f"stream-gateway: {file}: key `")
+        assert key in line
+
+
 def test_a_key_that_is_not_there(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MY_KEY", raising=False)
     message = complaint(run("check", file))
@@ -154,5 +166,5 @@ def test_a_gateway_serves_until_it_is_told_to_stop(number: signal.Signals) -> No
         finally:
             process.kill()
     assert process.returncode == 0
-    assert json.loads(log.splitlines()[-1])["event"] == "stopping"
+    assert [json.loads(line)["event"] for line in log.splitlines()[-2:]] == ["stopping", "stopped"]
     assert f"127.0.0.1:{listening['port']}/v1/chat/completions" in output

@@ -15,7 +15,15 @@ LOCAL_ORIGINS: Final = ("http://localhost:*", "http://127.0.0.1:*", "http://[::1
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be used: one sentence that names file, key and what was expected."""
+    """A configuration that cannot be used.
+
+    Attributes:
+        problems: what is wrong with it, each in one sentence that names file, key and what was expected.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

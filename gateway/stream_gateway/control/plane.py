@@ -1,6 +1,5 @@
 """The control plane on its socket: hypercorn, with its Trio worker, around the application."""
 
-import contextlib
 import os
 import socket
 from typing import Any, Final
@@ -64,6 +63,4 @@ class ControlPlane:
         except Exception:
             _log.exception("control_plane_failed")
         finally:
-            with contextlib.suppress(OSError):
-                self._sock.shutdown(socket.SHUT_RDWR)  # whoever has a copy of it: nobody waits here in vain
             self._sock.close()

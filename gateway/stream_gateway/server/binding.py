@@ -61,7 +61,8 @@ def _clear_away(path: str) -> None:
 
 def release(sock: socket.socket) -> None:
     """Close a listening socket; its file goes too, unless somebody has taken its place."""
-    name = sock.getsockname() if sock.fileno() >= 0 and sock.family == socket.AF_UNIX else ""
+    ours = sock.fileno() >= 0 and sock.family == socket.AF_UNIX and not isinstance(sock, systemd.HandedOver)
+    name = sock.getsockname() if ours else ""
     sock.close()
     if name:
         with contextlib.suppress(OSError):
