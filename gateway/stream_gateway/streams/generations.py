@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
+from stream_gateway.guard.principal import Principal
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.stream import Stream
 from stream_gateway.upstream.generation import Generation
@@ -25,6 +26,7 @@ class Generations:
     def create(
         self,
         request: Request,
+        principal: Principal,
         *,
         lease: Lease | None = None,
         key: str | None = None,
@@ -35,6 +37,7 @@ class Generations:
         """A new stream for a request, and the function that starts its producer.
 
         Args:
+            principal: who asks, and whose it will be.
             lease, key, asked, echo: see `Registry.create`.
             conversation: see `Generation`.
 
@@ -44,12 +47,18 @@ class Generations:
         """
         generation = Generation(request, self._router.find(request.model), conversation)
         stream = self._registry.create(
-            request.model, dialect=generation.dialect, lease=lease, key=key, asked=asked, echo=echo
+            request.model,
+            owner=principal.id,
+            dialect=generation.dialect,
+            lease=lease,
+            key=key,
+            asked=asked,
+            echo=echo,
         )
         stream.attempts = generation.attempts
         return stream, partial(self._registry.start, stream, generation.run)
 
-    async def complete(self, request: Request, *, conversation: str | None = None) -> Reply:
+    async def complete(self, request: Request, principal: Principal, *, conversation: str | None = None) -> Reply:
         """The whole answer at once. Cancelling it ends it at the provider.
 
         Raises:
