@@ -71,6 +71,7 @@ class Gateway:
     Attributes:
         handle: answers an exchange, wherever it comes from.
         generations: what is asked for streams and replies.
+        guard: knows who asks.
 
     Raises:
         ConfigError: a provider's key cannot be read, nobody has said who may come in, or the certificate, a content
@@ -81,7 +82,7 @@ class Gateway:
     def __init__(self, config: Config, *, listening: bool = True) -> None:
         self.config = config
         server = config.server
-        self._guard = guard_of(config)
+        self.guard = guard_of(config)
         self._certificates = Certificates(server.tls_certificate, server.tls_key) if server.tls_certificate else None
         self._draining = False
         self._meters = Meters()
@@ -96,11 +97,11 @@ class Gateway:
         providers: dict[str, Provider] = {demo.NAME: DemoProvider(), **self._vendors}
         self._router = Router(config, providers, meters=self._meters)
         self.generations = Generations(self._registry, self._router)
-        self._sockets = SocketService(config.sockets, self._registry, self.generations, self._guard)
-        paths = table(self._registry, self.generations, self._router, self._sockets, self._keepalive, self._guard)
+        self._sockets = SocketService(config.sockets, self._registry, self.generations, self.guard)
+        paths = table(self._registry, self.generations, self._router, self._sockets, self._keepalive, self.guard)
         if server.demo_page:
             paths += demo_page()
-        self.routes = routes = Routes(paths, OriginPolicy(config.cors.origins), self._guard)
+        self.routes = routes = Routes(paths, OriginPolicy(config.cors.origins), self.guard)
         compression = config.compression
         self._compression = Compression(compression, load_codecs(compression), routes.handle)
         handle = self._compression.handle if compression.enabled else routes.handle
@@ -155,9 +156,9 @@ class Gateway:
         """
         if self._certificates is not None:
             self._certificates.reload()
-        self._guard.reload()
-        self._sockets.banish(self._guard.knows)
-        self._registry.banish(self._guard.knows)
+        self.guard.reload()
+        self._sockets.banish(self.guard.knows)
+        self._registry.banish(self.guard.knows)
 
     async def idle(self) -> None:
         """Wait until nobody follows a stream or waits for an answer, and nobody is connected with HTTP/2."""
