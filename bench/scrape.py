@@ -48,7 +48,7 @@ async def main(count: int) -> None:
         await nursery.start(gateway.run)
         for number in range(count):
             request = parse_request(_BODY % (number % ROUTES), native=True)
-            stream, produce = gateway.generations.create(request, lease="finish")
+            stream, produce = gateway.generations.create(request, gateway.guard.local, lease="finish")
             produce()
             renderer = SseRenderer(stream.id, stream.log.epoch, NativeEncoder(), None)
             nursery.start_soon(_follow, Subscription(stream, renderer, Nowhere()))

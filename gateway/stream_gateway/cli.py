@@ -12,6 +12,8 @@ import typer
 from stream_gateway.client import terminal
 from stream_gateway.config import Config, ConfigError, load_config
 from stream_gateway.control.access import read_token
+from stream_gateway.gateway import guard_of
+from stream_gateway.guard.terminal import keys
 from stream_gateway.observe.logging import configure_logging
 from stream_gateway.server.certificates import Certificates
 from stream_gateway.server.compression import load_codecs
@@ -79,6 +81,7 @@ def _uses(settings: Config) -> Iterator[Callable[[], object]]:
     yield partial(read_token, settings.control)
     yield partial(load_codecs, settings.compression)
     yield partial(load_chunkers, settings)
+    yield partial(guard_of, settings)
 
 
 def _problems_of(use: Callable[[], object]) -> tuple[str, ...]:
@@ -94,6 +97,7 @@ def _with_file(problem: str, config: Path) -> str:
     return f"{config}: {problem}" if problem.startswith("key ") else problem
 
 
+app.add_typer(keys, name="keys")
 app.command()(terminal.chat)
 app.command()(terminal.tail)
 

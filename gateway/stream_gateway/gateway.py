@@ -9,6 +9,7 @@ import trio
 
 from stream_gateway.config import Changes, Config, ServerSettings, changes
 from stream_gateway.engines.memory import MemoryEngine
+from stream_gateway.guard.guard import Guard
 from stream_gateway.guard.origins import OriginPolicy
 from stream_gateway.guard.proxies import TrustedProxies
 from stream_gateway.observe.catalogue import Scene
@@ -43,6 +44,15 @@ _log = structlog.get_logger()
 VERSION: Final = importlib.metadata.version("stream-gateway")
 
 
+def guard_of(config: Config) -> Guard:
+    """The guard of a gateway as `config` says.
+
+    Raises:
+        ConfigError: see `Guard`.
+    """
+    return Guard(config.guard, host=None if config.server.unix else config.server.host)
+
+
 def _behind(proxies: TrustedProxies, handle: Handler) -> Handler:
     """A handler that believes trusted proxies about who asks."""
 
@@ -62,17 +72,19 @@ class Gateway:
     Attributes:
         handle: answers an exchange, wherever it comes from.
         generations: what is asked for streams and replies.
+        guard: knows who asks.
         meters: what has been counted.
 
     Raises:
-        ConfigError: a provider's key cannot be read, or the certificate, a content coding or a chunker
-            cannot be used.
+        ConfigError: a provider's key cannot be read, nobody has said who may come in, or the certificate, a content
+            coding or a chunker cannot be used.
         OSError: the address cannot be bound.
     """
 
     def __init__(self, config: Config, *, listening: bool = True) -> None:
         self.config = config
         server = config.server
+        self.guard = guard_of(config)
         self._certificates = Certificates(server.tls_certificate, server.tls_key) if server.tls_certificate else None
         self._draining = False
         self._started = False
@@ -90,11 +102,11 @@ class Gateway:
         self._keepalive = Keepalive(config.server.keepalive)
         self._router = Router(config, self._providers(), meters=self.meters)
         self.generations = Generations(self._registry, self._router)
-        self._sockets = SocketService(config.sockets, self._registry, self.generations)
-        paths = table(self._registry, self.generations, self._router, self._sockets, self._keepalive)
+        self._sockets = SocketService(config.sockets, self._registry, self.generations, self.guard)
+        paths = table(self._registry, self.generations, self._router, self._sockets, self._keepalive, self.guard)
         if server.demo_page:
             paths += demo_page()
-        self._routes = routes = Routes(paths, OriginPolicy(config.cors.origins))
+        self.routes = routes = Routes(paths, OriginPolicy(config.cors.origins), self.guard)
         compression = config.compression
         self._compression = Compression(compression, load_codecs(compression), routes.handle)
         handle = self._compression.handle if compression.enabled else routes.handle
@@ -153,7 +165,8 @@ class Gateway:
     def reload(self, config: Config) -> Changes:
         """Serve as another configuration says, as far as that needs no restart; no connection is lost.
 
-        Certificates and keys are read again. What is under way goes on as it began.
+        Certificates and keys are read again. What is under way goes on as it began, but for what clients whose API keys
+        were revoked have begun: that ends.
 
         Raises:
             ConfigError: something cannot be used; all stays as it is.
@@ -170,6 +183,7 @@ class Gateway:
             else:
                 vendor = VendorProvider(name, settings, self._pump)
             vendors[name] = vendor
+        self.guard.reload()
         # Nothing can go wrong any more.
         if self._certificates is not None and context is not None:
             self._certificates.context = context
@@ -177,6 +191,8 @@ class Gateway:
             vendor.use_key(key)
         self._exchange_vendors(vendors)
         self._apply(config, chunkers)
+        self._sockets.banish(self.guard.knows)
+        self._registry.banish(self.guard.knows)
         return made
 
     def _exchange_vendors(self, vendors: dict[str, VendorProvider]) -> None:
@@ -192,7 +208,7 @@ class Gateway:
         self.config = config
         self.meters.exemplars = config.control.exemplars
         self._router.configure(config, self._providers())
-        self._routes.origins = OriginPolicy(config.cors.origins)
+        self.routes.origins = OriginPolicy(config.cors.origins)
         self._sockets.settings = config.sockets
         self._keepalive.interval = config.server.keepalive
         self._registry.chunkers = chunkers

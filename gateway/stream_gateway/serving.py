@@ -13,6 +13,7 @@ from stream_gateway.config import Changes, Config, ConfigError, ServerSettings
 from stream_gateway.control.access import read_token
 from stream_gateway.control.plane import ControlPlane
 from stream_gateway.gateway import Gateway
+from stream_gateway.guard.guard import Guard
 from stream_gateway.observe.catalogue import Scene
 from stream_gateway.observe.logging import set_level
 from stream_gateway.observe.statistics import ConnectionStatistics
@@ -75,6 +76,11 @@ class Process:
     def registry(self) -> Registry:
         """Its streams."""
         return self.gateway.registry
+
+    @property
+    def guard(self) -> Guard:
+        """Who knows its clients."""
+        return self.gateway.guard
 
     def scene(self) -> Scene:
         """All that metrics are read from, now."""

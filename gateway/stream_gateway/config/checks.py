@@ -10,7 +10,6 @@ from stream_gateway.config.settings import (
     MAX_TOTAL,
     Config,
     ConfigError,
-    ControlSettings,
     RouteSettings,
     ServerSettings,
     route_timeouts,
@@ -34,7 +33,7 @@ def check(config: Config, where: str) -> None:
 
 def _problems(config: Config, where: str) -> Iterator[str]:
     yield from _of_server(config.server, where)
-    yield from _of_control(config.control, where)
+    yield from _of_control(config, where)
     for name, provider in config.providers.items():
         if not _is_base_url(provider.base_url):
             yield (
@@ -95,14 +94,16 @@ def _of_server(server: ServerSettings, where: str) -> Iterator[str]:
             )
 
 
-def _of_control(control: ControlSettings, where: str) -> Iterator[str]:
+def _of_control(config: Config, where: str) -> Iterator[str]:
+    control = config.control
     key = f"{where}: key `control"
     if control.token_env is not None and control.token_file is not None:
         yield (f"{key}`: give token_env or token_file, not both.")
-    if control.enabled and not _is_loopback(control.host) and control.token_env is None and control.token_file is None:
+    nothing = control.token_env is None and control.token_file is None and config.guard.keys_file is None
+    if control.enabled and nothing and not _is_loopback(control.host):
         yield (
-            f"{key}.host`: {control.host} can be reached from elsewhere, and the control plane has no token; "
-            "give it `token_env` or `token_file`, or use 127.0.0.1."
+            f"{key}.host`: {control.host} can be reached from elsewhere, and nothing says who is an admin; "
+            "give it `token_env` or `token_file`, or set `guard.keys_file`, or use 127.0.0.1."
         )
 
 

@@ -10,17 +10,21 @@ import hmac
 import ipaddress
 import os
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 from stream_gateway.config import ConfigError, ControlSettings
-from stream_protocols.errors import NotFound, RemoteError
+from stream_gateway.guard.principal import Principal
+from stream_protocols.errors import NotFound, OriginNotAllowed, RemoteError, StreamProtocolError, Unauthorized
 
 OPEN: Final = frozenset({"/healthz", "/readyz"})
 """Paths for probes, which have no credentials and learn one word."""
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+Recognise = Callable[[str, str], Principal]
 
 
 class Misdirected(RemoteError):
@@ -30,31 +34,21 @@ class Misdirected(RemoteError):
     code = "misdirected_request"
 
 
-class Unauthorized(RemoteError):
-    """The admin's token is missing or wrong."""
-
-    status = 401
-    code = "unauthorized"
-    type = "authentication_error"
-
-
-class Forbidden(RemoteError):
-    """A page of another origin asks."""
-
-    status = 403
-    code = "origin_not_allowed"
-    type = "permission_error"
-
-
 class Access:
     """Decides about requests.
 
     Args:
         hosts: names, without a port, by which the control plane is called, besides addresses and localhost.
-        token: what admins have to show; None: nothing, which is for loopback only.
+        token: what admins have to show; None: there is none.
+        recognise: finds the principal of a credential and an address: admins may show an API key instead.
+        closed: whether something has to be shown although there is no token.
     """
 
-    def __init__(self, hosts: tuple[str, ...], token: str | None) -> None:
+    def __init__(
+        self, hosts: tuple[str, ...], token: str | None, recognise: Recognise | None = None, *, closed: bool = False
+    ) -> None:
+        self._recognise = recognise
+        self._closed = closed
         self.change(hosts, token)
 
     def change(self, hosts: tuple[str, ...], token: str | None) -> None:
@@ -62,11 +56,11 @@ class Access:
         self._hosts = {"localhost", *(host.lower() for host in hosts)}
         self._token = token
 
-    def check(self, method: str, path: str, headers: Mapping[str, str]) -> None:
+    def check(self, method: str, path: str, headers: Mapping[str, str], peer: str = "") -> None:
         """Raise for a request that is not to be answered; `headers` have lower-case names.
 
         Raises:
-            Misdirected, Forbidden, Unauthorized: why not.
+            Misdirected, OriginNotAllowed, Unauthorized: why not.
         """
         host = headers.get("host", "")
         if not self._is_ours(host):
@@ -77,9 +71,10 @@ class Access:
         elsewhere = origin is not None and origin.lower().partition("://")[2] != host.lower()
         crossing = method not in _SAFE and headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
         if elsewhere or crossing:
-            raise Forbidden("Pages of other origins may not use the control plane.", param="Origin")
-        if path not in OPEN and not self._knows(headers.get("authorization", "")):
-            raise Unauthorized("Send the admin's token: `Authorization: Bearer TOKEN`.", param="Authorization")
+            raise OriginNotAllowed("Pages of other origins may not use the control plane.", param="Origin")
+        if path not in OPEN and not self._knows(headers.get("authorization", ""), peer):
+            message = "Send the admin's token, or an admin's API key: `Authorization: Bearer …`."
+            raise Unauthorized(message, param="Authorization")
 
     def _is_ours(self, host: str) -> bool:
         """Whether a Host header is an address, which nobody's DNS can make point here, or a name of ours."""
@@ -90,12 +85,20 @@ class Access:
             return not host.startswith("[") and name in self._hosts
         return True
 
-    def _knows(self, authorization: str) -> bool:
-        if self._token is None:
+    def _knows(self, authorization: str, peer: str) -> bool:
+        if self._token is None and not self._closed:
             return True
-        scheme, _, token = authorization.partition(" ")
+        scheme, _, credential = authorization.partition(" ")
+        credential = credential.strip()
+        if scheme.lower() != "bearer" or not credential:
+            return False
         # Digests, so that neither the token's length nor its first letters show in the time that this takes.
-        return hmac.compare_digest(_digest(token.strip()), _digest(self._token)) and scheme.lower() == "bearer"
+        if self._token is not None and hmac.compare_digest(_digest(credential), _digest(self._token)):
+            return True
+        try:
+            return self._recognise is not None and self._recognise(credential, peer).admin
+        except StreamProtocolError:
+            return False
 
 
 def _digest(token: str) -> bytes:

@@ -18,10 +18,12 @@ from stream_gateway.config import ConfigError
 from stream_gateway.control.access import Access, not_found
 from stream_gateway.control.feed import Feed
 from stream_gateway.control.subject import Subject
+from stream_gateway.guard.principal import LOCAL, Grant
 from stream_gateway.observe.exposition import Exposition
 from stream_gateway.observe.statistics import StreamStatistics
 from stream_gateway.streams.stream import Stream
 from stream_gateway.streams.vitals import describe
+from stream_protocols.cursor import format_cursor
 from stream_protocols.errors import InvalidField, LocalError, MethodNotAllowed, Overloaded, StreamProtocolError
 
 _log = structlog.get_logger()
@@ -55,7 +57,8 @@ class _Gate:
             return
         request = Request(scope, receive)
         try:
-            self._access.check(request.method, request.url.path, request.headers)
+            peer = "" if request.client is None else request.client.host
+            self._access.check(request.method, request.url.path, request.headers, peer)
         except StreamProtocolError as error:
             await _refusal(error)(scope, receive, send)
             return
@@ -71,7 +74,7 @@ class _Admin:
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
         self._exposition = Exposition(subject.scene)
-        self._feed = Feed(subject.registry, subject.scene)
+        self._feed = Feed(subject.registry, subject.scene, subject.guard.local.id)
 
     def routes(self) -> list[Route]:
         """Every path; what changes something is no GET."""
@@ -129,17 +132,17 @@ class _Admin:
         streams = reversed(list(self._subject.registry.all()))
         if name is None:
             return streams
-        self._subject.registry.get(name)  # one that is forgotten leaves no place to go on from
+        self._subject.registry.get(name, LOCAL)  # one that is forgotten leaves no place to go on from
         return itertools.islice(itertools.dropwhile(lambda stream: stream.id != name, streams), 1, None)
 
     async def stream(self, request: Request) -> Response:
-        stream = self._subject.registry.get(request.path_params["name"])
+        stream = self._subject.registry.get(request.path_params["name"], LOCAL)
         seen = msgspec.to_builtins(describe(stream, trio.current_time()))
         end = None if stream.terminal is None else msgspec.to_builtins(stream.terminal)
         return _json({**seen, "lease": stream.lease, "attempts": list(stream.attempts), "end": end})
 
     async def cancel(self, request: Request) -> Response:
-        stream = self._subject.registry.get(request.path_params["name"])
+        stream = self._subject.registry.get(request.path_params["name"], LOCAL)
         stream.cancel(OPERATOR)
         await stream.ended.wait()
         _log.info("stream_cancelled", stream=stream.id, by=OPERATOR)
@@ -161,7 +164,10 @@ class _Admin:
 
     async def feed(self, request: Request) -> Response:
         stream = self._feed.open()
-        return _json({"stream": stream.id, "cursor": stream.cursor(), "connect": "/v1/connect"})
+        first = format_cursor(stream.id, stream.log.epoch, stream.log.oldest - 1)
+        token, expires = self._subject.guard.grant(Grant(stream.id), None)
+        shown = {"stream": stream.id, "cursor": first, "connect": "/v1/connect", "token": token, "expires": expires}
+        return _json(shown)
 
     async def drain(self, request: Request) -> Response:
         _log.info("stopping", by=OPERATOR)

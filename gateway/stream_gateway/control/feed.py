@@ -92,9 +92,11 @@ class Feed:
 
     Args:
         look: see `Exposition`.
+        owner: the id of the principal whose it is.
     """
 
-    def __init__(self, registry: Registry, look: Callable[[], Scene]) -> None:
+    def __init__(self, registry: Registry, look: Callable[[], Scene], owner: str) -> None:
+        self._owner = owner
         self._registry = registry
         self._look = look
         self._stream: Stream | None = None
@@ -109,7 +111,9 @@ class Feed:
             return self._stream
         if self._stream is not None:
             self._registry.discard(self._stream)
-        self._stream = self._registry.create(MODEL, dialect=None, lease=LEASE, retain_bytes=RETAIN_BYTES)
+        self._stream = self._registry.create(
+            MODEL, owner=self._owner, dialect=None, lease=LEASE, retain_bytes=RETAIN_BYTES
+        )
         self._registry.start(self._stream, self._produce)
         self._stream.start_lease()
         return self._stream

@@ -13,6 +13,7 @@ from stream_gateway.config import ControlSettings
 from stream_gateway.control.access import Access, read_token
 from stream_gateway.control.app import make_app
 from stream_gateway.control.subject import Subject
+from stream_gateway.guard.addresses import is_loopback
 
 _log = structlog.get_logger()
 
@@ -34,7 +35,8 @@ class ControlPlane:
     """
 
     def __init__(self, sock: socket.socket, subject: Subject, settings: ControlSettings) -> None:
-        self._access = Access(settings.hosts, read_token(settings))
+        recognise, closed = subject.guard.recognise, not is_loopback(settings.host)
+        self._access = Access(settings.hosts, read_token(settings), recognise, closed=closed)
         self._app = make_app(subject, self._access)
         self._sock = sock
         name = sock.getsockname()

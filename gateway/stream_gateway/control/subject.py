@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from stream_gateway.config import Changes
+from stream_gateway.guard.guard import Guard
 from stream_gateway.observe.catalogue import Scene
 from stream_gateway.observe.statistics import ConnectionStatistics
 from stream_gateway.streams.registry import Registry
@@ -15,6 +16,10 @@ class Subject(Protocol):
     @property
     def registry(self) -> Registry:
         """Its streams."""
+
+    @property
+    def guard(self) -> Guard:
+        """Who knows its clients."""
 
     def scene(self) -> Scene:
         """All that metrics are read from, now."""

@@ -11,6 +11,7 @@ import trio
 from stream_gateway.config import Changes, Config
 from stream_gateway.control.access import Access
 from stream_gateway.control.app import make_app
+from stream_gateway.guard.guard import Guard
 from stream_gateway.observe.catalogue import Scene
 from stream_gateway.observe.statistics import ConnectionStatistics
 from stream_gateway.streams.registry import Registry
@@ -32,6 +33,10 @@ class Subject:
     @property
     def registry(self) -> Registry:
         return self.served.gateway.registry
+
+    @property
+    def guard(self) -> Guard:
+        return self.served.gateway.guard
 
     def scene(self) -> Scene:
         return self.served.gateway.scene()

@@ -6,7 +6,8 @@ import pytest
 
 from stream_gateway.config import ConfigError, ControlSettings, config_from_toml
 from stream_gateway.control.access import Access, read_token
-from stream_protocols.errors import StreamProtocolError
+from stream_gateway.guard.principal import Principal
+from stream_protocols.errors import StreamProtocolError, Unauthorized
 
 OURS = {"host": "127.0.0.1:9090"}
 TOKEN = "a-long-random-text"
@@ -88,6 +89,19 @@ def test_tokens(path: str, authorization: str, answer: int) -> None:
     assert status(Access((), TOKEN), path=path, authorization=authorization, **OURS) == answer
 
 
+def test_an_admins_api_key_is_as_good() -> None:
+    def recognise(credential: str, peer: str) -> Principal:
+        if credential == "stranger":
+            raise Unauthorized("no")
+        return Principal(id="key:1", name=peer, admin=credential == "admin")
+
+    for token in (TOKEN, None):
+        access = Access((), token, recognise, closed=True)
+        shown = {key: status(access, authorization=f"Bearer {key}", **OURS) for key in ("admin", "user", "stranger")}
+        assert shown == {"admin": 200, "user": 401, "stranger": 401}
+        assert status(access, **OURS) == 401
+
+
 def test_a_token_may_change() -> None:
     access = Access((), TOKEN)
     access.change((), "another")
@@ -122,7 +136,7 @@ def test_tokens_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "gateway.internal"])
 def test_off_loopback_there_has_to_be_a_token(host: str) -> None:
     text = f'[control]\nhost = "{host}"\n'
-    with pytest.raises(ConfigError, match=r"control\.host.*has no token"):
+    with pytest.raises(ConfigError, match=r"control\.host.*nothing says who is an admin"):
         config_from_toml(text, environ={})
     config_from_toml(text + 'token_env = "ADMIN_TOKEN"\n', environ={})
     config_from_toml(text + "enabled = false\n", environ={})

@@ -34,7 +34,7 @@ class Looked:
 async def test_it_stops_when_nobody_watches(make_rig: MakeRig, autojump_clock: MockClock) -> None:
     rig: Rig = await make_rig()
     look = Looked()
-    feed = Feed(rig.registry, look)
+    feed = Feed(rig.registry, look, "local")
     assert look.times == 0
     stream = feed.open()
     reader = await rig.reader(stream)
@@ -55,7 +55,7 @@ async def test_it_stops_when_nobody_watches(make_rig: MakeRig, autojump_clock: M
 
 async def test_who_comes_later_sees_what_was(make_rig: MakeRig, autojump_clock: MockClock) -> None:
     rig: Rig = await make_rig(budget=100_000_000)
-    stream = Feed(rig.registry, Looked()).open()
+    stream = Feed(rig.registry, Looked(), "local").open()
     first = await rig.reader(stream)
     await trio.sleep(5.5 * PERIOD)
     late = await rig.reader(stream)
@@ -66,7 +66,7 @@ async def test_who_comes_later_sees_what_was(make_rig: MakeRig, autojump_clock: 
 @pytest.mark.deadline(10_000)
 async def test_its_log_is_bounded(make_rig: MakeRig, autojump_clock: MockClock) -> None:
     rig: Rig = await make_rig(budget=100_000_000)
-    stream = Feed(rig.registry, Looked()).open()
+    stream = Feed(rig.registry, Looked(), "local").open()
     await rig.reader(stream)
     await trio.sleep(5000 * PERIOD)
     assert stream.log.oldest > 1
