@@ -16,6 +16,7 @@ from stream_gateway.observe.catalogue import Scene
 from stream_gateway.observe.meters import Meters
 from stream_gateway.observe.statistics import ConnectionStatistics, PoolStatistics
 from stream_gateway.observe.statistics import Statistics as Statistics
+from stream_gateway.observe.tracing import Tracer
 from stream_gateway.server.certificates import Certificates
 from stream_gateway.server.compression import Compression, load_codecs
 from stream_gateway.server.exchange import Exchange
@@ -29,7 +30,7 @@ from stream_gateway.streams.chunkers import Chunkers, load_chunkers
 from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.turn import Turn
-from stream_gateway.streams.vitals import survey
+from stream_gateway.streams.vitals import story_of, survey
 from stream_gateway.upstream import demo
 from stream_gateway.upstream.demo import DemoProvider
 from stream_gateway.upstream.keys import read_key
@@ -40,6 +41,9 @@ from stream_gateway.upstream.vendor import VendorProvider
 
 _log = structlog.get_logger()
 
+
+TRACES_GRACE: Final = 3.0
+"""Seconds in which the last traces may leave at the end."""
 
 VERSION: Final = importlib.metadata.version("stream-gateway")
 
@@ -99,6 +103,9 @@ class Gateway:
         self._nursery: trio.Nursery | None = None
         self._engine = MemoryEngine(config.streams.budget_bytes)
         self._registry = Registry(config.streams, self._engine, self._turn, load_chunkers(config), self.meters)
+        self._tracer = Tracer(VERSION) if config.tracing.enabled else None
+        if self._tracer is not None:
+            self.trace_with(self._tracer)
         self._keepalive = Keepalive(config.server.keepalive)
         self._router = Router(config, self._providers(), meters=self.meters)
         self.generations = Generations(self._registry, self._router)
@@ -152,7 +159,20 @@ class Gateway:
                 _log.info("listening", host=self.host, port=self.port)
             self._started = True
             task_status.started()
-            await trio.sleep_forever()
+            try:
+                await trio.sleep_forever()
+            finally:
+                await self._let_traces_go()
+
+    def trace_with(self, tracer: Tracer) -> None:
+        """Have a tracer tell of all streams that are made from now on."""
+        self._tracer = tracer
+        self._registry.tell = lambda stream: tracer.tell(story_of(stream))
+
+    async def _let_traces_go(self) -> None:
+        if self._tracer is not None:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + TRACES_GRACE):
+                await trio.to_thread.run_sync(self._tracer.close, abandon_on_cancel=True)
 
     async def _tend(self, vendor: VendorProvider) -> None:
         """Look after a provider's connections until it is needed no more; requests under way go on."""

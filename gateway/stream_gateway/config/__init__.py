@@ -27,4 +27,5 @@ from stream_gateway.config.settings import SocketSettings as SocketSettings
 from stream_gateway.config.settings import StreamSettings as StreamSettings
 from stream_gateway.config.settings import TargetSettings as TargetSettings
 from stream_gateway.config.settings import TimeoutSettings as TimeoutSettings
+from stream_gateway.config.settings import TracingSettings as TracingSettings
 from stream_gateway.config.settings import route_timeouts as route_timeouts

@@ -127,6 +127,12 @@ class ControlSettings(_Section, frozen=True):
     exemplars: bool = False
 
 
+class TracingSettings(_Section, frozen=True):
+    """OpenTelemetry's traces; everything else about them is said in its own environment variables."""
+
+    enabled: bool = False
+
+
 class CorsSettings(_Section, frozen=True):
     """Browser origins that may call us; `*` stands for any port, or alone for any origin."""
 
@@ -298,6 +304,7 @@ class Config(_Section, frozen=True):
     guard: GuardSettings = GuardSettings()
     control: ControlSettings = ControlSettings()
     log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     providers: dict[str, ProviderSettings] = {}
     routes: dict[str, RouteSettings] = {}

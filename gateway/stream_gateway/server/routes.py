@@ -15,6 +15,7 @@ from stream_gateway.guard.credentials import checked, credential_of
 from stream_gateway.guard.guard import Guard
 from stream_gateway.guard.origins import EXPOSED, MAX_AGE, OriginPolicy
 from stream_gateway.guard.principal import NOBODY, Principal
+from stream_gateway.observe.tracing import remember_parent
 from stream_gateway.server.exchange import Exchange, HeaderList
 from stream_protocols.dialects import Dialect
 from stream_protocols.dialects.registry import DIALECTS
@@ -80,6 +81,7 @@ class Routes:
 
     async def handle(self, exchange: Exchange) -> None:
         """Answer one exchange. Nothing but cancellation leaves this; afterwards it is answered, or dead."""
+        remember_parent(exchange.headers.get("traceparent"))
         row, arguments = self._find(exchange.path)
         dialect = DIALECTS[row.dialect] if row is not None and row.dialect else None
         try:

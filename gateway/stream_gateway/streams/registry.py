@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 
 import msgspec
+import structlog
 import trio
 
 from stream_gateway.config import StreamSettings
@@ -23,6 +24,8 @@ from stream_protocols.dialects import Source
 from stream_protocols.errors import Forbidden, KeyConflict, Overloaded, UnknownStream
 from stream_protocols.request import Lease
 
+_log = structlog.get_logger()
+
 RETRY_AFTER: Final = 5
 """Seconds that a client should wait when the byte budget is used up by running streams."""
 
@@ -38,6 +41,7 @@ class Registry:
     Attributes:
         settings: of streams that are made from now on.
         over: whether it takes no new streams any more.
+        tell: called with each stream that has been produced.
 
     Args:
         turn: the gateway's, around everything that writes to many clients at once.
@@ -55,6 +59,7 @@ class Registry:
     ) -> None:
         self.subscriptions = 0
         self.over = False
+        self.tell: Callable[[Stream], None] | None = None
         self.turn = turn or Turn()
         self.chunkers = chunkers or Chunkers({}, {})
         self.meters = meters or Meters()
@@ -219,6 +224,14 @@ class Registry:
         """A stream has its terminal record: the time for which it is kept begins."""
         self._retained[stream] = trio.current_time() + self.settings.retain_for
         self._news.set()
+
+    def produced(self, stream: Stream) -> None:
+        """A stream has ended, and so have all attempts that were made for it."""
+        if self.tell is not None:
+            try:
+                self.tell(stream)
+            except Exception:  # it is nobody's fault who has a stream
+                _log.exception("telling_failed", stream=stream.id)
 
     def named(self, stream: Stream, alias: str) -> None:
         """A stream's provider has said what it calls the answer."""

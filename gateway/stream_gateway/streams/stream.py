@@ -207,6 +207,10 @@ class Stream:
         if not self.log.sealed:
             self.extend([(event or StreamCancelled(self._cancel_reason), None)])
 
+    def produced(self) -> None:
+        """Its producer has done all that it will do."""
+        self._registry.produced(self)
+
     def known_as(self, alias: str) -> None:
         """The provider calls this answer so: the stream can be found by that name, too. Only the first name counts."""
         if self.alias is None and not self.log.sealed:
