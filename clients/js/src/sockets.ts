@@ -71,6 +71,7 @@ export class Sockets {
       } finally {
         socket.coming--;
       }
+      if (socket.inboxes.has(stream ?? "")) continue; // somebody else was first
       try {
         return await use(socket);
       } catch (error) {
