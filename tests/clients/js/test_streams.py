@@ -104,7 +104,8 @@ async def test_a_stream_moves_from_a_blocked_websocket_to_sse_and_new_ones_back(
 async def test_streams_survive_anything(serve: Serve, transport: str, capsys: pytest.CaptureFixture[str]) -> None:
     """`python -m tests.chaos --client js` is the same with 500 streams."""
     gateway = await serve(**GATEWAY)
-    outcome = await node_storm(gateway.host, gateway.port, transport, streams=25, model="demo-n30-gap60")
+    faults = [*FATAL * 3, *Fault]  # in two seconds there are few, and at least one has to be fatal
+    outcome = await node_storm(gateway.host, gateway.port, transport, streams=25, model="demo-n30-gap60", faults=faults)
     with capsys.disabled():
         print("\n" + outcome.line(f"js {transport}"))
     assert outcome.errors == []
