@@ -249,7 +249,7 @@ test("a token is asked for each time", async () => {
 test("an answer that is not whole is no answer", async () => {
   const endings = {
     "The answer is not whole: it broke": '{"type":"stream.failed","code":"x","message":"it broke"}',
-    "The answer is not whole: it was cancelled (lease)": '{"type":"stream.cancelled","reason":"lease"}',
+    "The answer is not whole: cancelled (lease)": '{"type":"stream.cancelled","reason":"lease"}',
   };
   for (const [message, ending] of Object.entries(endings)) {
     const text = connect().stream(REQUEST).text();

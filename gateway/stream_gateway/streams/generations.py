@@ -3,10 +3,14 @@
 from collections.abc import Callable
 from functools import partial
 
+import trio
+
+from stream_gateway.guard.principal import Principal
+from stream_gateway.observe.meters import GOOD, error_type
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.stream import Stream
 from stream_gateway.upstream.generation import Generation
-from stream_gateway.upstream.provider import Reply
+from stream_gateway.upstream.provider import ProviderFailed, Reply
 from stream_gateway.upstream.routing.router import Router
 from stream_protocols.request import Lease, Request
 
@@ -25,6 +29,7 @@ class Generations:
     def create(
         self,
         request: Request,
+        principal: Principal,
         *,
         lease: Lease | None = None,
         key: str | None = None,
@@ -35,6 +40,7 @@ class Generations:
         """A new stream for a request, and the function that starts its producer.
 
         Args:
+            principal: who asks, and whose it will be.
             lease, key, asked, echo: see `Registry.create`.
             conversation: see `Generation`.
 
@@ -42,18 +48,37 @@ class Generations:
             UnknownModel, InvalidField: nobody here answers that.
             Overloaded: there is no memory for another stream.
         """
-        generation = Generation(request, self._router.find(request.model), conversation)
+        route = self._router.find(request.model)
+        generation = Generation(request, route, conversation)
         stream = self._registry.create(
-            request.model, dialect=generation.dialect, lease=lease, key=key, asked=asked, echo=echo
+            request.model,
+            owner=principal.id,
+            dialect=generation.dialect,
+            lease=lease,
+            key=key,
+            asked=asked,
+            echo=echo,
+            route=route.name,
         )
         stream.attempts = generation.attempts
         return stream, partial(self._registry.start, stream, generation.run)
 
-    async def complete(self, request: Request, *, conversation: str | None = None) -> Reply:
+    async def complete(self, request: Request, principal: Principal, *, conversation: str | None = None) -> Reply:
         """The whole answer at once. Cancelling it ends it at the provider.
 
         Raises:
             UnknownModel, InvalidField: nobody here answers that.
             ProviderFailed: there is no answer.
         """
-        return await Generation(request, self._router.find(request.model), conversation).complete()
+        route = self._router.find(request.model)
+        meter, began = self._registry.meters.route(route.name), trio.current_time()
+        error = "cancelled"
+        try:
+            reply = await Generation(request, route, conversation).complete()
+            error = GOOD
+        except ProviderFailed as failed:
+            error = error_type(failed.failure)
+            raise
+        finally:
+            meter.duration(error).observe(trio.current_time() - began)
+        return reply
