@@ -3,7 +3,7 @@ import { at, make, say } from "./dom.js";
 import { clock, NONE } from "./format.js";
 import type { Column, Series } from "./series.js";
 
-const HEIGHT = 168;
+const HEIGHT = 164;
 const AXIS = 58;
 
 /** One line: what it is called, and how it is drawn. Dashes tell lines apart where colours do not. */
@@ -81,7 +81,7 @@ export class Chart {
       padding: [10, 26, 0, 0],
       scales: { x: { time: true }, y: { range: (_, __, max) => [0, ceiling(Math.max(max || 0, least))] } },
       axes: [
-        { ...this._axis(), space: 70, size: 28, values: (_, ticks) => ticks.map((tick) => clock(tick)) },
+        { ...this._axis(), space: 70, size: 22, values: (_, ticks) => ticks.map((tick) => clock(tick)) },
         { ...this._axis(), space: 34, size: AXIS, values: (_, ticks) => ticks.map((tick) => format(tick)) },
       ],
       series: [

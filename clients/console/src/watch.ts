@@ -91,7 +91,7 @@ export class Watch {
 
   /** Show more text, once for each picture, and keep its end in sight if that was in sight. */
   private _append(text: string): void {
-    this._pending += text;
+    this._pending = (this._pending + text).slice(-SHOWN); // pictures stop while nobody looks, and text does not
     if (this._drawing) return;
     this._drawing = true;
     requestAnimationFrame(() => {
