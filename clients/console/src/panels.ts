@@ -74,6 +74,7 @@ export class Panels {
     for (const [state, { count, bar }] of this._counts) {
       const streams = health[state] ?? 0;
       say(count, number(streams));
+      toggle(bar, streams > 0);
       bar.style.flexGrow = String(running ? streams / running : 0);
     }
   }

@@ -122,6 +122,16 @@ async def test_it_comes_back_by_itself_and_says_so(
     await tab.until(f"{STATUS} === 'Live over WebSocket' && {RUNNING} === '1'")
 
 
+async def test_a_feed_that_ends_is_followed_by_the_next(tab: Page, control: str, gateway: ServedGateway) -> None:
+    """As after a restart: the stream that the page reads is no more."""
+    await open_console(tab, control)
+    feed = next(stream for stream in gateway.gateway.registry.all() if stream.source.model == "console")
+    feed.cancel("operator")
+    await feed.ended.wait()
+    await gateway.create(LONG, lease=60)
+    await tab.until(f"{STATUS} === 'Live over WebSocket' && {RUNNING} === '1'")
+
+
 async def test_a_reload_keeps_the_past(tab: Page, control: str, gateway: ServedGateway) -> None:
     await open_console(tab, control)
     await gateway.create(LONG, lease=60)
