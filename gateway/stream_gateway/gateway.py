@@ -5,7 +5,7 @@ import structlog
 import trio
 
 from stream_gateway.config import Config
-from stream_gateway.engines.memory import MemoryEngine
+from stream_gateway.engines.opening import open_engine
 from stream_gateway.guard.origins import OriginPolicy
 from stream_gateway.guard.proxies import TrustedProxies
 from stream_gateway.server.certificates import Certificates
@@ -17,9 +17,11 @@ from stream_gateway.server.listener import Listener, bind
 from stream_gateway.server.routes import Routes
 from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.table import table
+from stream_gateway.streams.budget import Budget
 from stream_gateway.streams.chunkers import load_chunkers
 from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
+from stream_gateway.streams.storage import Storage
 from stream_gateway.streams.turn import Turn
 from stream_gateway.upstream import demo
 from stream_gateway.upstream.demo import DemoProvider
@@ -78,19 +80,29 @@ class Gateway:
         self._vendors = {
             name: VendorProvider(name, settings, self._pump) for name, settings in config.providers.items()
         }
-        self._engine = MemoryEngine(config.streams.budget_bytes)
-        self._registry = Registry(config.streams, self._engine, self._turn, load_chunkers(config))
+        self._budget = Budget(config.streams.budget_bytes)
+        sock = bind(server)
+        try:
+            engine = open_engine(config)
+        except BaseException:
+            sock.close()
+            raise
+        self._storage = None
+        if engine is not None:
+            self._storage = Storage(engine, strict=config.engine.sync == "strict", lease=config.engine.lease)
+        self._registry = Registry(config.streams, self._budget, self._turn, load_chunkers(config), self._storage)
         self._keepalive = Keepalive(config.server.keepalive)
         providers: dict[str, Provider] = {demo.NAME: DemoProvider(), **self._vendors}
         self._router = Router(config, providers)
         generations = Generations(self._registry, self._router)
+        if self._storage is not None:
+            self._storage.revive = generations.revive
         self._sockets = SocketService(config.sockets, self._registry, generations)
         paths = table(self._registry, generations, self._router, self._sockets, self._keepalive)
         routes = Routes(paths, OriginPolicy(config.cors.origins))
         compression = config.compression
         self._compression = Compression(compression, load_codecs(compression), routes.handle)
         handle = self._compression.handle if compression.enabled else routes.handle
-        sock = bind(server)
         self.host: str = server.unix or sock.getsockname()[0]
         self.port: int = 0 if server.unix else sock.getsockname()[1]
         self._listener = Listener(
@@ -152,7 +164,7 @@ class Gateway:
             upstream_idle=upstream.idle,
             upstream_streams=upstream.streams,
             upstream_waiting=upstream.waiting,
-            log_bytes=self._engine.used,
+            log_bytes=self._budget.used,
             compression_bytes=self._compression.budget.used,
             targets=self._router.statistics(trio.current_time()),
         )
