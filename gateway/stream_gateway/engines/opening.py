@@ -23,4 +23,13 @@ def open_engine(config: Config) -> Engine | None:
             )
         except EngineUnavailable as error:
             raise ConfigError(f"key `engine.path`: {error.message}.") from None
+    if settings.kind == "redis":
+        from stream_gateway.engines.redis.engine import RedisEngine  # costs half a second, for whom it does not concern
+
+        try:
+            return RedisEngine(
+                settings.url, prefix=settings.prefix, lease=settings.lease, retain_for=config.streams.retain_for
+            )
+        except EngineUnavailable as error:
+            raise ConfigError(f"key `engine.url`: {error.message}.") from None
     return None

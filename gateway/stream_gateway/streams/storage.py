@@ -81,7 +81,8 @@ class Storage:
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     await nursery.start(self.engine.run, self._ownership.hear)
-                    await self.engine.beat()
+                    with contextlib.suppress(EngineUnavailable):  # there will be another one
+                        await self.engine.beat()
                     nursery.start_soon(self.committer.run)
                     nursery.start_soon(self._ownership.run)
                     task_status.started()

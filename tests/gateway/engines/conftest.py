@@ -12,8 +12,10 @@ import trio
 
 from stream_gateway.engines.engine import Engine
 from stream_gateway.engines.memory import MemoryEngine, Shelf
+from stream_gateway.engines.redis.engine import RedisEngine
 from stream_gateway.engines.sqlite.engine import SqliteEngine
 from stream_gateway.engines.sqlite.file import Clock
+from tests.doubles.redis_server import redis_server
 
 LEASE = 10.0
 RETAIN_FOR = 100.0
@@ -89,11 +91,32 @@ class SqliteRack(Rack):
         self._passed += seconds
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+class RedisRack(Rack):
+    """Redis has a clock of its own, which nobody can turn: everything is short, and time has to pass."""
+
+    lease = 0.6
+    retain_for = 1.2
+
+    def __init__(self, nursery: trio.Nursery, url: str) -> None:
+        super().__init__(nursery)
+        self._url = url
+
+    def make(self) -> Engine:
+        return RedisEngine(self._url, lease=self.lease, retain_for=self.retain_for)
+
+    async def wait(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
 async def rack(
     request: pytest.FixtureRequest, nursery: trio.Nursery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Rack]:
     if request.param == "memory":
         yield MemoryRack(nursery)
-    else:
+    elif request.param == "sqlite":
         yield SqliteRack(nursery, tmp_path, monkeypatch)
+    else:
+        async with redis_server(tmp_path) as server:
+            yield RedisRack(nursery, server.url)
+            nursery.cancel_scope.cancel()
