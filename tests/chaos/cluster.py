@@ -131,13 +131,16 @@ class Reader:
 
 
 class Node:
-    """A gateway that is killed and started again, behind a proxy for its clients and one for its Redis."""
+    """A gateway that is killed and started again, behind a proxy for its clients and perhaps one for its Redis."""
 
-    def __init__(self, front: ChaosProxy, redis: ChaosProxy) -> None:
+    log: list[dict[str, Any]]
+
+    def __init__(self, front: ChaosProxy, redis: ChaosProxy | None = None) -> None:
         self.front = front
         self.redis = redis
         self.running: GatewayProcess | None = None
-        self.wanted = trio.Event()
+        self.log = []
+        self.ready = trio.Event()
 
     async def run(self, config: str, folder: Path) -> None:
         """Start it whenever it has ended."""
@@ -146,10 +149,12 @@ class Node:
                 async with gateway_process(config, folder) as process:
                     self.front.target = (process.host, process.port)
                     self.running = process
-                    self.wanted.set()
+                    self.ready.set()
                     await process.exited.wait()
-            except (AssertionError, trio.TooSlowError):  # Redis was not there for too long
-                continue
+                    self.ready = trio.Event()
+                    self.log += process.log
+            except* (AssertionError, trio.TooSlowError):  # Redis was not there for too long
+                pass
             finally:
                 self.running = None
 
@@ -161,11 +166,16 @@ class Node:
 class Cluster:
     """Everything, and what happens to it."""
 
-    def __init__(self, nodes: list[Node], server: RedisServer, tally: Tally, seed: int) -> None:
+    def __init__(self, nodes: list[Node], server: RedisServer | None, tally: Tally, seed: int) -> None:
         self.nodes = nodes
-        self.server = server
+        self._server = server
         self.tally = tally
         self.chance = random.Random(seed)
+
+    @property
+    def server(self) -> RedisServer:
+        assert self._server is not None
+        return self._server
 
     async def rage(self) -> None:
         """One fault after the other, until cancelled."""
@@ -189,7 +199,9 @@ class Cluster:
             node.kill(signal.SIGCONT)
 
     async def _cut(self) -> None:
-        self.chance.choice(self.nodes).redis.strike(Fault.CUT)
+        redis = self.chance.choice(self.nodes).redis
+        assert redis is not None
+        redis.strike(Fault.CUT)
 
     async def _cut_clients(self) -> None:
         self.chance.choice(self.nodes).front.strike(Fault.CUT)
@@ -263,9 +275,8 @@ class Cluster:
         return 200
 
 
-@asynccontextmanager
-async def cluster(seed: int, tally: Tally, folder: Path, size: int = 3, **engine: Any) -> AsyncIterator[Cluster]:
-    """Some gateways, their Redis and their provider."""
+async def provide(tally: Tally, nursery: trio.Nursery) -> OpenAIServer:
+    """A provider that tells the whole text in steps, from wherever it is asked to go on."""
     os.environ[KEY_VARIABLE] = KEY
     gates: list[Gate] = []
 
@@ -284,35 +295,46 @@ async def cluster(seed: int, tally: Tally, folder: Path, size: int = 3, **engine
             for gate in gates:
                 gate.release()
 
+    upstream = OpenAIServer(key=KEY)
+    upstream.scripts |= {"ends": script, "goes-on": script}
+    await nursery.start(upstream.run)
+    nursery.start_soon(tick)
+    return upstream
+
+
+def configured(upstream: OpenAIServer, **engine: Any) -> str:
+    """A gateway's configuration: one route fails when its gateway dies, the other goes on."""
+    targets = [{"provider": "mock", "model": "goes-on", "capabilities": ["continue"]}]
+    sections: dict[str, Any] = {
+        "log": {"level": "info"},
+        "engine": {"lease": LEASE, **engine},
+        'routes."goes-on"': {"after_first_token": "continue", "targets": targets},
+    }
+    return gateway_toml(upstream.base_url, **sections)
+
+
+@asynccontextmanager
+async def cluster(seed: int, tally: Tally, folder: Path, size: int = 3, **engine: Any) -> AsyncIterator[Cluster]:
+    """Some gateways, their Redis and their provider."""
     (folder / "redis").mkdir()
     async with redis_server(folder / "redis") as server, trio.open_nursery() as nursery:
-        upstream = OpenAIServer(key=KEY)
-        upstream.scripts |= {"ends": script, "goes-on": script}
-        await nursery.start(upstream.run)
-        nursery.start_soon(tick)
+        upstream = await provide(tally, nursery)
         nodes = []
         for number in range(size):
             front, redis = ChaosProxy("127.0.0.1", 9), ChaosProxy("127.0.0.1", server.port)
             await nursery.start(front.run)
             await nursery.start(redis.run)
-            config = gateway_toml(
-                upstream.base_url,
-                log={"level": "info"},
-                engine={"kind": "redis", "url": f"redis://127.0.0.1:{redis.port}/0", "lease": LEASE, **engine},
-                **{
-                    'routes."goes-on"': {
-                        "after_first_token": "continue",
-                        "targets": [{"provider": "mock", "model": "goes-on", "capabilities": ["continue"]}],
-                    }
-                },
-            )
+            config = configured(upstream, kind="redis", url=f"redis://127.0.0.1:{redis.port}/0", **engine)
             nodes.append(Node(front, redis))
             place = folder / f"node{number}"
             place.mkdir()
             nursery.start_soon(nodes[-1].run, config, place)
         for node in nodes:
-            await node.wanted.wait()
+            await node.ready.wait()
         yield Cluster(nodes, server, tally, seed)
+        for node in nodes:
+            logged = node.log + (node.running.log if node.running is not None else [])
+            tally.errors += [line["exception"][-600:] for line in logged if "exception" in line]
         nursery.cancel_scope.cancel()
 
 

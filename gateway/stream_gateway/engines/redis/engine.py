@@ -118,15 +118,18 @@ class RedisEngine(Engine):
             "stream_timeout": PATIENCE + BLOCK,
         }
         client = Redis.from_url(self._url, max_connections=CONNECTIONS, **settings)
-        async with client:
-            with trio.fail_after(PATIENCE):
+        with trio.CancelScope(deadline=trio.current_time() + 2 * PATIENCE) as limit:
+            async with client:
                 await client.ping()
-            self._scripts.clear()
-            self._client = client
-            try:
-                yield
-            finally:
-                self._client = None
+                limit.deadline = float("inf")
+                self._scripts.clear()
+                self._client = client
+                try:
+                    yield
+                finally:
+                    self._client = None
+        if limit.cancelled_caught:
+            raise EngineUnavailable("Redis does not answer", retry_after=1)
 
     async def _call(self, script: str, *args: str | bytes | int) -> Any:
         """Run a script."""
