@@ -8,7 +8,7 @@ import structlog
 import trio
 
 from stream_gateway.config import Config, ServerSettings
-from stream_gateway.engines.memory import MemoryEngine
+from stream_gateway.engines.opening import open_engine
 from stream_gateway.guard.guard import Guard
 from stream_gateway.guard.origins import OriginPolicy
 from stream_gateway.guard.proxies import TrustedProxies
@@ -25,9 +25,11 @@ from stream_gateway.server.listener import Listener, bind
 from stream_gateway.server.routes import Routes
 from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.table import demo_page, table
+from stream_gateway.streams.budget import Budget
 from stream_gateway.streams.chunkers import load_chunkers
 from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
+from stream_gateway.streams.storage import Storage
 from stream_gateway.streams.turn import Turn
 from stream_gateway.streams.vitals import survey
 from stream_gateway.upstream import demo
@@ -50,6 +52,13 @@ def guard_of(config: Config) -> Guard:
         ConfigError: see `Guard`.
     """
     return Guard(config.guard, host=None if config.server.unix else config.server.host)
+
+
+def _storage_of(config: Config) -> Storage | None:
+    engine = open_engine(config)
+    if engine is None:
+        return None
+    return Storage(engine, strict=config.engine.sync == "strict", lease=config.engine.lease)
 
 
 def _behind(proxies: TrustedProxies, handle: Handler) -> Handler:
@@ -91,12 +100,17 @@ class Gateway:
         self._vendors = {
             name: VendorProvider(name, settings, self._pump) for name, settings in config.providers.items()
         }
-        self._engine = MemoryEngine(config.streams.budget_bytes)
-        self._registry = Registry(config.streams, self._engine, self._turn, load_chunkers(config), self._meters)
+        self._budget = Budget(config.streams.budget_bytes)
+        self._storage = _storage_of(config)
+        self._registry = Registry(
+            config.streams, self._budget, self._turn, load_chunkers(config), self._storage, self._meters
+        )
         self._keepalive = Keepalive(config.server.keepalive)
         providers: dict[str, Provider] = {demo.NAME: DemoProvider(), **self._vendors}
         self._router = Router(config, providers, meters=self._meters)
         self.generations = Generations(self._registry, self._router)
+        if self._storage is not None:
+            self._storage.revive = self.generations.revive
         self._sockets = SocketService(config.sockets, self._registry, self.generations, self.guard)
         paths = table(self._registry, self.generations, self._router, self._sockets, self._keepalive, self.guard)
         if server.demo_page:
@@ -190,8 +204,8 @@ class Gateway:
             upstream_idle=upstream.idle,
             upstream_streams=upstream.streams,
             upstream_waiting=upstream.waiting,
-            log_bytes=self._engine.used,
-            log_budget_bytes=self._engine.budget,
+            log_bytes=self._budget.used,
+            log_budget_bytes=self._budget.limit,
             compression_bytes=self._compression.budget.used,
             compression_budget_bytes=self.config.compression.budget_bytes,
             draining=self._draining,

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, cast
 
 import structlog
@@ -17,10 +17,13 @@ from stream_gateway.upstream.routing.target import Kind, Place, Target, label
 from stream_gateway.upstream.sink import Silence
 from stream_protocols.dialects.registry import continued, needs
 from stream_protocols.errors import InvalidField, StreamProtocolError
-from stream_protocols.events import Record, StreamFailed, Usage, failure
+from stream_protocols.events import Record, StreamFailed, Usage, failure, last_usage
 from stream_protocols.request import Request
 
 _log = structlog.get_logger()
+
+INTERRUPTED: Final = StreamFailed("interrupted", "The gateway that produced this answer has ended; ask again.", 502)
+"""How an answer ends that was left by its gateway, and with which nobody goes on."""
 
 NOTHING: Final = frozenset[str]()
 
@@ -64,6 +67,26 @@ class Generation:
         )
         self._broken: Record | None = None
         self._spent: Usage | None = None
+
+    @property
+    def continuable(self) -> bool:
+        """Whether the answer may be continued when it breaks off."""
+        return self._transcript is not None
+
+    def take_up(self, records: Sequence[Record]) -> bool:
+        """Go on with an answer of which clients have been shown these records, by a gateway that is gone.
+
+        False: that is not possible; then there is nothing to `run`.
+        """
+        if self._transcript is None:
+            return False
+        if not records:  # nobody has been shown anything
+            return True
+        self._transcript.note(records)
+        self._broken = (INTERRUPTED, None)
+        self._opened = True
+        self._spent = last_usage(event for event, _ in records)
+        return self._can_continue()
 
     def run(self, answer: Answer) -> Coroutine[Any, Any, None]:
         """Append to an answer until it is over. The result must be awaited.
