@@ -203,7 +203,8 @@ class Connections:
             patience.limit = self.settings.patience
         wait = backoff.next(lost.after)
         if not patience.failed(anyio.current_time()):
-            return wait
+            asked = lost.after is not None or backoff.floor
+            return wait if asked else min(wait, patience.left)  # the last try is when patience ends, and not later
         tries = f"{backoff.attempts} {'try' if backoff.attempts == 1 else 'tries'}"
         if self.reached:
             raise Unreachable(f"{self._url} has been out of reach for too long ({tries}); last: {lost.reason}.")
