@@ -8,6 +8,7 @@ import re
 import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import trio
 
@@ -59,7 +60,7 @@ class Terminal:
 
 
 @asynccontextmanager
-async def terminal(*command: str) -> AsyncIterator[Terminal]:
+async def terminal(*command: str, cwd: Path | None = None) -> AsyncIterator[Terminal]:
     """Start a command in a terminal of its own; it is killed at the end if it is still there."""
     master, slave = os.openpty()
     termios.tcsetwinsize(slave, (40, 150))
@@ -76,6 +77,7 @@ async def terminal(*command: str) -> AsyncIterator[Terminal]:
                 stderr=slave,
                 start_new_session=True,
                 preexec_fn=take_over,
+                cwd=cwd,
                 env={**os.environ, "TERM": "xterm-256color"},
             )
         finally:

@@ -54,7 +54,8 @@ def _run(url: str, token: str | None, main: Callable[[Client], Coroutine[Any, An
             return await main(client)
 
     try:
-        whole = trio.run(connected)
+        # Else Ctrl-C ends whichever task runs at that moment, perhaps one of the client's own.
+        whole = trio.run(connected, restrict_keyboard_interrupt_to_checkpoints=True)
     except ClientError as error:
         indicator.end_line()
         typer.echo(f"stream-gateway: {error}", err=True)
