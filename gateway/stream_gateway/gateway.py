@@ -1,6 +1,9 @@
 """The gateway: everything put together. The one module, besides `cli` and `api`, that knows every part."""
 
-import msgspec
+import collections
+import importlib.metadata
+from typing import Final
+
 import structlog
 import trio
 
@@ -8,6 +11,10 @@ from stream_gateway.config import Config
 from stream_gateway.engines.memory import MemoryEngine
 from stream_gateway.guard.origins import OriginPolicy
 from stream_gateway.guard.proxies import TrustedProxies
+from stream_gateway.observe.catalogue import Scene
+from stream_gateway.observe.meters import Meters
+from stream_gateway.observe.statistics import PoolStatistics
+from stream_gateway.observe.statistics import Statistics as Statistics
 from stream_gateway.server.certificates import Certificates
 from stream_gateway.server.compression import Compression, load_codecs
 from stream_gateway.server.exchange import Exchange
@@ -16,38 +23,23 @@ from stream_gateway.server.keepalive import Keepalive
 from stream_gateway.server.listener import Listener, bind
 from stream_gateway.server.routes import Routes
 from stream_gateway.server.sockets.service import SocketService
-from stream_gateway.server.table import table
+from stream_gateway.server.table import demo_page, table
 from stream_gateway.streams.chunkers import load_chunkers
 from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.turn import Turn
+from stream_gateway.streams.vitals import survey
 from stream_gateway.upstream import demo
 from stream_gateway.upstream.demo import DemoProvider
 from stream_gateway.upstream.provider import Provider
 from stream_gateway.upstream.pump import open_pump
 from stream_gateway.upstream.routing.router import Router
-from stream_gateway.upstream.routing.target import TargetStatistics
-from stream_gateway.upstream.transport import PoolStatistics
 from stream_gateway.upstream.vendor import VendorProvider
 
 _log = structlog.get_logger()
 
 
-class Statistics(msgspec.Struct, frozen=True):
-    """What the gateway holds right now."""
-
-    connections: int
-    streams: int
-    running: int
-    subscriptions: int
-    sockets: int
-    upstream_busy: int
-    upstream_idle: int
-    upstream_streams: int
-    upstream_waiting: int
-    log_bytes: int
-    compression_bytes: int
-    targets: tuple[TargetStatistics, ...]
+VERSION: Final = importlib.metadata.version("stream-gateway")
 
 
 def _behind(proxies: TrustedProxies, handle: Handler) -> Handler:
@@ -73,19 +65,23 @@ class Gateway:
         self.config = config
         server = config.server
         self._certificates = Certificates(server.tls_certificate, server.tls_key) if server.tls_certificate else None
+        self._draining = False
+        self._meters = Meters()
         self._turn = Turn()
         self._pump = open_pump(self._turn)
         self._vendors = {
             name: VendorProvider(name, settings, self._pump) for name, settings in config.providers.items()
         }
         self._engine = MemoryEngine(config.streams.budget_bytes)
-        self._registry = Registry(config.streams, self._engine, self._turn, load_chunkers(config))
+        self._registry = Registry(config.streams, self._engine, self._turn, load_chunkers(config), self._meters)
         self._keepalive = Keepalive(config.server.keepalive)
         providers: dict[str, Provider] = {demo.NAME: DemoProvider(), **self._vendors}
-        self._router = Router(config, providers)
+        self._router = Router(config, providers, meters=self._meters)
         generations = Generations(self._registry, self._router)
         self._sockets = SocketService(config.sockets, self._registry, generations)
         paths = table(self._registry, generations, self._router, self._sockets, self._keepalive)
+        if server.demo_page:
+            paths += demo_page()
         routes = Routes(paths, OriginPolicy(config.cors.origins))
         compression = config.compression
         self._compression = Compression(compression, load_codecs(compression), routes.handle)
@@ -100,6 +96,7 @@ class Gateway:
             config.limits,
             certificates=self._certificates,
             turn=self._turn,
+            meters=self._meters,
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -136,12 +133,15 @@ class Gateway:
 
     def drain(self) -> None:
         """Accept no more connections, and ask clients to go elsewhere; what runs may end."""
+        self._draining = True
         self._listener.drain()
         self._sockets.drain()
 
     def statistics(self) -> Statistics:
         """What it holds right now."""
-        upstream = sum((provider.transport.statistics() for provider in self._vendors.values()), PoolStatistics())
+        pools = {name: provider.transport.statistics() for name, provider in self._vendors.items()}
+        upstream = sum(pools.values(), PoolStatistics())
+        protocols = collections.Counter(seen.protocol or "opening" for seen in self._listener.open.values())
         return Statistics(
             connections=self._listener.connections,
             streams=self._registry.known,
@@ -153,6 +153,17 @@ class Gateway:
             upstream_streams=upstream.streams,
             upstream_waiting=upstream.waiting,
             log_bytes=self._engine.used,
+            log_budget_bytes=self._engine.budget,
             compression_bytes=self._compression.budget.used,
+            compression_budget_bytes=self.config.compression.budget_bytes,
+            draining=self._draining,
+            protocols=dict(protocols),
+            socket_states={str(state): count for state, count in self._sockets.states().items()},
             targets=self._router.statistics(trio.current_time()),
+            pools=pools,
         )
+
+    def scene(self) -> Scene:
+        """All that metrics are read from, now."""
+        running = survey(self._registry.all(), trio.current_time())
+        return Scene(self._meters, self.statistics(), running, VERSION)

@@ -31,14 +31,18 @@ class Start(msgspec.Struct, frozen=True):
     gap: Gap | None = None
 
 
-def resume(stream: Stream, text: str | None, dialect: str) -> Start:
+def resume(stream: Stream, text: str | None, dialect: str, *, polls: bool = False) -> Start:
     """Where a client that shows a cursor goes on; without one, at the oldest record there is.
+
+    Args:
+        polls: it asks again and again, and does not come back each time.
 
     Raises:
         InvalidCursor, CursorOfAnotherStream, CursorFromFuture: the cursor is no good.
         CursorExpired, EpochMismatch: there is a gap, and the client's dialect has no words to say so.
     """
     log = stream.log
+    meter = stream.pulse.meter
     if text is None:
         text = format_cursor(stream.id, log.epoch, 0)
     cursor = parse_cursor(text)
@@ -46,7 +50,9 @@ def resume(stream: Stream, text: str | None, dialect: str) -> Start:
     if gap is None:
         position = cursor.position
         _check_offset(stream, position.seq, position.offset)
+        meter.resumes += position.seq > 0 and not polls
         return Start(position.seq, position.offset)
+    meter.gaps[gap.reason] += 1
     if dialect == native.NAME:
         return Start(gap.resume_seq, 0, gap)
     oldest = format_cursor(stream.id, log.epoch, gap.resume_seq)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import trio
 
 from stream_gateway.server import polling
 from stream_gateway.server.choice import chosen
@@ -14,6 +15,7 @@ from stream_gateway.server.keepalive import Keepalive
 from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.stream import Stream
+from stream_gateway.streams.vitals import health_of
 from stream_protocols.commands import check_key
 from stream_protocols.cursor import format_cursor
 from stream_protocols.dialects import native
@@ -78,7 +80,7 @@ class StreamRoutes:
             if dialect != native.NAME:
                 raise InvalidField("Long polls (`wait`) are answered in the native dialect only.", param="dialect")
             seconds = polling.wait_of(wait)
-            await polling.answer(exchange, stream, resume(stream, cursor, dialect), seconds)
+            await polling.answer(exchange, stream, resume(stream, cursor, dialect, polls=True), seconds)
             return
         offers = [SSE, NDJSON] if dialect == native.NAME else [SSE]
         chunking = chosen(exchange, self._registry.chunkers)
@@ -109,6 +111,7 @@ def status(stream: Stream) -> dict[str, Any]:
         "bytes": log.size,
         "subscribers": stream.subscribers,
         "paused": stream.paused,
+        "health": health_of(stream, trio.current_time()),
         "lease": stream.lease,
         "attempts": [msgspec.to_builtins(attempt) for attempt in stream.attempts],
         "end": None if stream.terminal is None else msgspec.to_builtins(stream.terminal),

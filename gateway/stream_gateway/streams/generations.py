@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from functools import partial
 
+import trio
+
+from stream_gateway.observe.meters import GOOD, error_type
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.stream import Stream
 from stream_gateway.upstream.generation import Generation
-from stream_gateway.upstream.provider import Reply
+from stream_gateway.upstream.provider import ProviderFailed, Reply
 from stream_gateway.upstream.routing.router import Router
 from stream_protocols.request import Lease, Request
 
@@ -42,9 +45,10 @@ class Generations:
             UnknownModel, InvalidField: nobody here answers that.
             Overloaded: there is no memory for another stream.
         """
-        generation = Generation(request, self._router.find(request.model), conversation)
+        route = self._router.find(request.model)
+        generation = Generation(request, route, conversation)
         stream = self._registry.create(
-            request.model, dialect=generation.dialect, lease=lease, key=key, asked=asked, echo=echo
+            request.model, dialect=generation.dialect, lease=lease, key=key, asked=asked, echo=echo, route=route.name
         )
         stream.attempts = generation.attempts
         return stream, partial(self._registry.start, stream, generation.run)
@@ -56,4 +60,15 @@ class Generations:
             UnknownModel, InvalidField: nobody here answers that.
             ProviderFailed: there is no answer.
         """
-        return await Generation(request, self._router.find(request.model), conversation).complete()
+        route = self._router.find(request.model)
+        meter, began = self._registry.meters.route(route.name), trio.current_time()
+        error = "cancelled"
+        try:
+            reply = await Generation(request, route, conversation).complete()
+            error = GOOD
+        except ProviderFailed as failed:
+            error = error_type(failed.failure)
+            raise
+        finally:
+            meter.duration(error).observe(trio.current_time() - began)
+        return reply

@@ -2,13 +2,15 @@
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 
 import trio
 
 from stream_gateway.config import StreamSettings
 from stream_gateway.engines.memory import MemoryEngine
+from stream_gateway.observe.meters import Meters
+from stream_gateway.observe.pulse import Pulse
 from stream_gateway.streams.chunkers import Chunkers
 from stream_gateway.streams.fanout import FanOut
 from stream_gateway.streams.producer import Generate, produce
@@ -31,6 +33,7 @@ class Registry:
     Args:
         turn: the gateway's, around everything that writes to many clients at once.
         chunkers: the strategies that clients can ask for.
+        meters: what the streams count in.
     """
 
     def __init__(
@@ -39,10 +42,12 @@ class Registry:
         engine: MemoryEngine,
         turn: Turn | None = None,
         chunkers: Chunkers | None = None,
+        meters: Meters | None = None,
     ) -> None:
         self.subscriptions = 0
         self.turn = turn or Turn()
         self.chunkers = chunkers or Chunkers({}, {})
+        self.meters = meters or Meters()
         self._settings = settings
         self._engine = engine
         self._streams: dict[str, Stream] = {}
@@ -71,6 +76,7 @@ class Registry:
         key: str | None = None,
         asked: bytes = b"",
         echo: bytes = b"",
+        route: str | None = None,
     ) -> Stream:
         """A new stream, without a producer yet.
 
@@ -81,6 +87,7 @@ class Registry:
             key: the client's own name for what it asks, so that asking again finds the same stream.
             asked: a digest of what it asks, so that another client's key cannot be mistaken for it.
             echo: see `Source`.
+            route: the name of the route that answers; None: nobody's, and not counted with those that are.
 
         Raises:
             Overloaded: the byte budget is used up by streams that are still running.
@@ -91,7 +98,9 @@ class Registry:
         name = secrets.token_urlsafe(12)
         source = Source(name, model, int(time.time()), echo)
         lease = self._settings.lease if lease is None else lease
-        stream = Stream(source, self._engine.create(name), self, self._settings, dialect=dialect, lease=lease)
+        pulse = Pulse(self.meters, route, name, trio.current_time())
+        log = self._engine.create(name)
+        stream = Stream(source, log, self, self._settings, dialect=dialect, lease=lease, pulse=pulse)
         self._streams[name] = stream
         if key is not None:
             stream.key, stream.asked = key, asked
@@ -144,6 +153,10 @@ class Registry:
             return False
         self._forget(stream)
         return True
+
+    def all(self) -> Collection[Stream]:
+        """All of them, running or retained, oldest first; a view that changes with them."""
+        return self._streams.values()
 
     @property
     def known(self) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from stream_gateway.config import StreamSettings
+from stream_gateway.observe.pulse import Pulse
 from stream_gateway.streams.follower import Follower
 from stream_gateway.streams.log import Log
 from stream_gateway.streams.reminders import Reminder
@@ -61,6 +62,7 @@ class Stream:
         scope: cancels the producer; its deadline is the lease.
         attempts: what was tried at which target, for those who ask how the stream is.
         valve, silence: see `Answer`, which a stream is.
+        pulse: when its records came, for those who ask how the stream is.
     """
 
     silence: Silence | None = None
@@ -74,8 +76,10 @@ class Stream:
         *,
         dialect: str | None,
         lease: Lease,
+        pulse: Pulse,
     ) -> None:
         self.source = source
+        self.pulse = pulse
         self.log = log
         self.dialect = dialect
         self.lease = lease
@@ -128,6 +132,7 @@ class Stream:
         if len(records) > 1:
             self._follow(records[-1][0])
         self._registry.account(self.log.extend(records))
+        self.pulse.beat(records, trio.current_time())
         if self.terminal is not None:
             self.log.seal()
         self._publish()
@@ -221,6 +226,7 @@ class Stream:
     def detach(self, subscription: Follower) -> None:
         """Count a subscription out; what only it held back may go on."""
         self.lags(subscription)
+        self.pulse.meter.left += not (self.log.sealed and subscription.caught_up)
         subscription.forget_chunks()
         del self.followers[subscription]
         self._registry.subscriptions -= 1
@@ -272,6 +278,11 @@ class Stream:
     def paused(self) -> bool:
         """Whether the producer waits for room in the log."""
         return self._room.paused
+
+    @property
+    def paused_since(self) -> float | None:
+        """Since when the producer waits for room, in Trio's time; None when it does not."""
+        return self._room.since if self._room.paused else None
 
     async def flowing(self) -> None:
         """Wait until the log has room."""
