@@ -181,6 +181,8 @@ class EventStream:
                 self._take(await self._carrier.receive())
         except Lost as lost:
             assert transport is not None
+            if lost.after is not None:
+                self._asking = False  # who asks us to wait has not begun
             self._drop()
             self._connections.failed(transport, lost)
             wait = self._connections.wait(lost, self._backoff, self._patience)
