@@ -72,6 +72,13 @@ async def test_on_every_kind_of_event_stream(upstream: OpenAIServer, gateway: Se
         assert len(await events.rest()) > 5
 
 
+@pytest.mark.parametrize("accept", ["text/event-stream", "application/x-ndjson"])
+async def test_its_interval_is_announced(gateway: ServedGateway, accept: str) -> None:
+    stream = (await gateway.create("demo-n1-gap0"))["id"]
+    responses = [await gateway.subscribe(stream, accept=accept), await gateway.chat("demo-n1-gap0")]
+    assert [response.head["stream-keepalive"] for response in responses] == ["0.1", "0.1"]
+
+
 async def test_from_the_moment_of_acceptance(upstream: OpenAIServer, gateway: ServedGateway) -> None:
     """The provider has not even sent a status line; the client has a response, and signs of life."""
     upstream.scripts["m"] = script = Script(head_gate=(gate := Gate()))
