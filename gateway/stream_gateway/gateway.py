@@ -23,7 +23,7 @@ from stream_gateway.server.keepalive import Keepalive
 from stream_gateway.server.listener import Listener, bind
 from stream_gateway.server.routes import Routes
 from stream_gateway.server.sockets.service import SocketService
-from stream_gateway.server.table import table
+from stream_gateway.server.table import demo_page, table
 from stream_gateway.streams.chunkers import load_chunkers
 from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
@@ -87,6 +87,8 @@ class Gateway:
         self.generations = Generations(self._registry, self._router)
         self._sockets = SocketService(config.sockets, self._registry, self.generations)
         paths = table(self._registry, self.generations, self._router, self._sockets, self._keepalive)
+        if server.demo_page:
+            paths += demo_page()
         routes = Routes(paths, OriginPolicy(config.cors.origins))
         compression = config.compression
         self._compression = Compression(compression, load_codecs(compression), routes.handle)

@@ -26,7 +26,7 @@ class ServerSettings(_Section, frozen=True):
     """The data plane. `port` 0 takes a free one; `send_buffer_bytes` 0 leaves the size to the kernel.
 
     `unix` is a path to listen on instead of `host` and `port`. `trusted_proxies` are networks (or `unix`) whose
-    `X-Forwarded-For` is believed.
+    `X-Forwarded-For` is believed. `demo_page`: whether there is a chat page at `/demo`.
     """
 
     host: str = "127.0.0.1"
@@ -42,6 +42,7 @@ class ServerSettings(_Section, frozen=True):
     tls_key: str | None = None
     proxy_protocol: bool = False
     trusted_proxies: tuple[str, ...] = ()
+    demo_page: bool = True
 
 
 class LimitSettings(_Section, frozen=True):

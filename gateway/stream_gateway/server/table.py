@@ -5,6 +5,7 @@ from stream_gateway.server.gemini import GeminiRoutes
 from stream_gateway.server.generations import GenerationRoutes
 from stream_gateway.server.keepalive import Keepalive
 from stream_gateway.server.models import ModelRoutes
+from stream_gateway.server.pages import Pages
 from stream_gateway.server.passing import PATHS, PassingRoutes
 from stream_gateway.server.responses import ResponseRoutes
 from stream_gateway.server.routes import Row
@@ -42,6 +43,12 @@ def table(
         Row("/v1/dictionaries/current", {"GET": dictionaries.current}),
         Row("/v1/dictionaries/([^/]+)", {"GET": dictionaries.show}),
     ]
+
+
+def demo_page() -> list[Row]:
+    """The chat page for trying things out."""
+    pages = Pages("demo.html")
+    return [Row("/demo", {"GET": pages.page}), Row("/demo/([^/]+)", {"GET": pages.file})]
 
 
 def _responses(responses: ResponseRoutes) -> list[Row]:

@@ -123,6 +123,8 @@ class Follower(abc.ABC):
                 if (self.direct and self.position & _GLANCE) or self._at_once():
                     data = self.stream.rendered(self.renderer, self.outlet.framing, self.position)
                     self.position = log.head
+                elif self._chunking is not None and self._chunking.holds_on(self):
+                    return
                 else:
                     data = self.next_piece()
                 if self.write(data) and not log.sealed and (self.position == log.head or self.caught_up):

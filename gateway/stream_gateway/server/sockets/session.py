@@ -139,7 +139,7 @@ class Session:
         self._check_room()
         body, field = take_chunking(_as_json(command.request))
         request = parse_request(body, native=True)
-        chunking = self._chunking(command.chunking or field)
+        chunking = self._chunking(field if command.chunking is None else command.chunking)
         key = commands.check_key(command.key)
         lease = request.lease if command.lease is None else check_lease(command.lease)
         asked = b"" if key is None else fingerprint(request.body)
