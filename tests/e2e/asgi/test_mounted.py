@@ -158,7 +158,7 @@ async def test_leaving_a_socket_stops_its_streams(
         await socket.send_message(json.dumps({"type": "stream.create", "ref": 1, "request": request, "lease": 0}))
         exchange = await upstream.next_exchange()
     await exchange.left.wait()
-    await until(lambda: not core_of(app).statistics().sockets)
+    await until(lambda: not core_of(app)._sockets.sockets)
 
 
 async def test_a_socket_is_refused_in_our_words(serve_app: ServeApp, settings: Config) -> None:
