@@ -113,11 +113,11 @@ async def test_who_leaves_stops_the_provider(
 async def test_who_does_not_read_holds_up_the_provider(
     serve_app: ServeApp, settings: Config, upstream: OpenAIServer
 ) -> None:
-    upstream.scripts["m"] = Script(deltas=("x" * 5000,) * 5000)
+    upstream.scripts["m"] = Script(deltas=("x" * 5000,) * 5000)  # 25 MB do not fit into any socket
     app = GatewayApp(config=settings)
     client = await serve_app(in_fastapi(app))
     payload = {**chat_body("m"), "lease": 0}
-    response = await client.request("POST", f"{PREFIX}/v1/chat/completions", payload=payload, receive_buffer=4096)
+    response = await client.request("POST", f"{PREFIX}/v1/chat/completions", payload=payload)
     events = response.events()
     await events.next()
     (stream,) = core_of(app).registry._streams.values()
