@@ -9,6 +9,7 @@ import trio
 
 from stream_gateway.config import Config, ServerSettings
 from stream_gateway.engines.memory import MemoryEngine
+from stream_gateway.guard.guard import Guard
 from stream_gateway.guard.origins import OriginPolicy
 from stream_gateway.guard.proxies import TrustedProxies
 from stream_gateway.observe.catalogue import Scene
@@ -42,6 +43,15 @@ _log = structlog.get_logger()
 VERSION: Final = importlib.metadata.version("stream-gateway")
 
 
+def guard_of(config: Config) -> Guard:
+    """The guard of a gateway as `config` says.
+
+    Raises:
+        ConfigError: see `Guard`.
+    """
+    return Guard(config.guard, host=None if config.server.unix else config.server.host)
+
+
 def _behind(proxies: TrustedProxies, handle: Handler) -> Handler:
     """A handler that believes trusted proxies about who asks."""
 
@@ -61,16 +71,18 @@ class Gateway:
     Attributes:
         handle: answers an exchange, wherever it comes from.
         generations: what is asked for streams and replies.
+        guard: knows who asks.
 
     Raises:
-        ConfigError: a provider's key cannot be read, or the certificate, a content coding or a chunker
-            cannot be used.
+        ConfigError: a provider's key cannot be read, nobody has said who may come in, or the certificate, a content
+            coding or a chunker cannot be used.
         OSError: the address cannot be bound.
     """
 
     def __init__(self, config: Config, *, listening: bool = True) -> None:
         self.config = config
         server = config.server
+        self.guard = guard_of(config)
         self._certificates = Certificates(server.tls_certificate, server.tls_key) if server.tls_certificate else None
         self._draining = False
         self._meters = Meters()
@@ -85,11 +97,11 @@ class Gateway:
         providers: dict[str, Provider] = {demo.NAME: DemoProvider(), **self._vendors}
         self._router = Router(config, providers, meters=self._meters)
         self.generations = Generations(self._registry, self._router)
-        self._sockets = SocketService(config.sockets, self._registry, self.generations)
-        paths = table(self._registry, self.generations, self._router, self._sockets, self._keepalive)
+        self._sockets = SocketService(config.sockets, self._registry, self.generations, self.guard)
+        paths = table(self._registry, self.generations, self._router, self._sockets, self._keepalive, self.guard)
         if server.demo_page:
             paths += demo_page()
-        routes = Routes(paths, OriginPolicy(config.cors.origins))
+        self.routes = routes = Routes(paths, OriginPolicy(config.cors.origins), self.guard)
         compression = config.compression
         self._compression = Compression(compression, load_codecs(compression), routes.handle)
         handle = self._compression.handle if compression.enabled else routes.handle
@@ -137,13 +149,16 @@ class Gateway:
                     provider.transport.close()
 
     def reload(self) -> None:
-        """Read certificate and key again, for connections from now on; those that are open go on.
+        """Read certificate and API keys again. Connections go on, but for what revoked keys have begun: that ends.
 
         Raises:
-            ConfigError: they cannot be used; the old ones stay in use.
+            ConfigError: one cannot be used; the old one stays in use.
         """
         if self._certificates is not None:
             self._certificates.reload()
+        self.guard.reload()
+        self._sockets.banish(self.guard.knows)
+        self._registry.banish(self.guard.knows)
 
     async def idle(self) -> None:
         """Wait until nobody follows a stream or waits for an answer, and nobody is connected with HTTP/2."""

@@ -22,7 +22,11 @@ from tests.doubles.waiting import until
 
 _PATIENCE = 30.0
 _WAIT = """new Promise((resolve) => {{
-  const look = () => {{ let found; try {{ found = {condition}; }} catch {{}} found ? resolve(found) : setTimeout(look, 10); }};
+  const look = () => {{
+    let found;
+    try {{ found = {condition}; }} catch {{}}
+    found ? resolve(found) : setTimeout(look, 10);
+  }};
   look();
 }})"""
 
@@ -130,7 +134,7 @@ class Page:
     async def picture(self, path: Path) -> None:
         """Save what it looks like, as PNG."""
         shot = await self.send("Page.captureScreenshot", format="png")
-        path.write_bytes(base64.b64decode(shot["data"]))
+        await trio.Path(path).write_bytes(base64.b64decode(shot["data"]))
 
 
 @asynccontextmanager

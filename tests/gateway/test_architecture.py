@@ -23,8 +23,8 @@ LEAVES = {"config", "tls"}
 BELOW = {
     "server": {"channels", "streams", "engines", "upstream", "guard", "observe"},
     "control": {"channels", "streams", "engines", "upstream", "guard", "observe"},
-    "channels": {"streams", "engines", "upstream", "observe"},
-    "streams": {"engines", "upstream", "observe"},
+    "channels": {"streams", "engines", "upstream", "guard", "observe"},
+    "streams": {"engines", "upstream", "guard", "observe"},
     "engines": {"observe"},
     "upstream": {"observe"},
     "client": set(),

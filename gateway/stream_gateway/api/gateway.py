@@ -109,7 +109,7 @@ class StreamingGateway:
 
         def open_new(core: Gateway, deliver: Deliver) -> Reader:
             make = self._chunking if chunking is None else core.registry.chunkers.named(chunking)
-            stream, produce = core.generations.create(request, lease=lease)
+            stream, produce = core.generations.create(request, core.guard.local, lease=lease)
             stream.chunking = make or stream.chunking
             produce()
             return self._reader(stream, deliver, request=request)
@@ -124,7 +124,7 @@ class StreamingGateway:
         self._check_stays("Attaching to a stream")
 
         def open_known(core: Gateway, deliver: Deliver) -> Reader:
-            known = core.registry.get(stream)
+            known = core.registry.get(stream, core.guard.local)
             start = resume(known, after, MODES["sse"].dialect)
             return self._reader(known, deliver, after=start.after, offset=start.offset)
 

@@ -28,6 +28,7 @@ MAX_ERROR_BYTES: Final = 65_536
 _CLOSE_TIMEOUT: Final = 2.0
 
 _EXPIRED: Final = frozenset({"cursor_expired", "cursor_epoch_mismatch"})
+_DENIED: Final = frozenset({"unauthorized", "forbidden"})
 _TRANSIENT: Final = frozenset({"overloaded", "internal_error"})
 
 
@@ -181,6 +182,8 @@ def refusal(code: str, message: str, cursor: str | None, status: int | None = No
         return CursorExpired(f"The stream cannot go on after {cursor}: {message}", code=code, status=status)
     if code == "unknown_stream":
         return StreamNotFound(message, code=code, status=status)
+    if code in _DENIED:
+        return Unauthorized(f"The gateway refuses the token: {message}")
     return Refused(message, code=code, status=status)
 
 

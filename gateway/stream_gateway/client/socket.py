@@ -14,12 +14,13 @@ import trio
 import trio_websocket
 
 from stream_gateway.client.carrier import Lost, again
-from stream_gateway.client.errors import ClientError, NotAGateway
+from stream_gateway.client.errors import ClientError, NotAGateway, Unauthorized
 from stream_gateway.client.handshake import FAILURES, Address, explain, open_websocket
 from stream_gateway.client.http import refusal
 from stream_gateway.client.inbox import Inbox
 from stream_gateway.client.settings import Settings
 from stream_protocols import commands
+from stream_protocols.closing import CloseCode
 from stream_protocols.commands import CODECS, JSON_PROTOCOL, decode_message
 from stream_protocols.dialects.native import decode_known
 from stream_protocols.reconnect import Blame, Probe, on_close
@@ -206,6 +207,8 @@ class Socket:
         said = f"the socket was closed with {close.code} {close.reason or ''}".rstrip()
         if verdict.come_back:
             return Lost(said, blame, after=verdict.after)
+        if close.code in (CloseCode.UNAUTHORIZED, CloseCode.FORBIDDEN):
+            return Unauthorized(f"The gateway refuses the token: {said}.")
         return refusal("closed", f"{said[:1].upper()}{said[1:]}.", None)
 
     def _take(self, data: str | bytes) -> None:

@@ -43,13 +43,13 @@ class StreamRoutes:
         chunking = chosen(exchange, self._registry.chunkers, field)
         key = check_key(exchange.headers.get("idempotency-key"), param="Idempotency-Key")
         asked = b"" if key is None else fingerprint(request.body)
-        stream = None if key is None else self._registry.find(key, asked)
+        stream = None if key is None else self._registry.find(key, asked, exchange.principal)
         status = 200
         if stream is None:
             status = 201
             conversation = exchange.headers.get(CONVERSATION)
             stream, produce = self._generations.create(
-                request, lease=request.lease, key=key, asked=asked, conversation=conversation
+                request, exchange.principal, lease=request.lease, key=key, asked=asked, conversation=conversation
             )
             stream.chunking = chunking or stream.chunking
             produce()
@@ -61,18 +61,18 @@ class StreamRoutes:
 
     async def show(self, exchange: Exchange, name: str) -> None:
         """`GET /v1/streams/{id}`."""
-        await exchange.respond_json(200, status(self._registry.get(name), exchange.root))
+        await exchange.respond_json(200, status(self._registry.get(name, exchange.principal), exchange.root))
 
     async def cancel(self, exchange: Exchange, name: str) -> None:
         """`DELETE /v1/streams/{id}`: end the generation at its provider; what was said stays readable."""
-        stream = self._registry.get(name)
+        stream = self._registry.get(name, exchange.principal, cancel=True)
         stream.cancel("client")
         await stream.ended.wait()
         await exchange.respond_json(200, status(stream, exchange.root))
 
     async def events(self, exchange: Exchange, name: str) -> None:
         """`GET /v1/streams/{id}/events`: the stream from the client's cursor, or from its beginning."""
-        stream = self._registry.get(name)
+        stream = self._registry.get(name, exchange.principal)
         dialect = check_dialect(exchange.query("dialect") or native.NAME)
         # A browser that reconnects repeats the URL it was given: what it has seen since is in the header.
         cursor = exchange.headers.get("last-event-id") or exchange.query("after")

@@ -5,6 +5,7 @@ from functools import partial
 
 import trio
 
+from stream_gateway.guard.principal import Principal
 from stream_gateway.observe.meters import GOOD, error_type
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.stream import Stream
@@ -28,6 +29,7 @@ class Generations:
     def create(
         self,
         request: Request,
+        principal: Principal,
         *,
         lease: Lease | None = None,
         key: str | None = None,
@@ -38,6 +40,7 @@ class Generations:
         """A new stream for a request, and the function that starts its producer.
 
         Args:
+            principal: who asks, and whose it will be.
             lease, key, asked, echo: see `Registry.create`.
             conversation: see `Generation`.
 
@@ -48,12 +51,19 @@ class Generations:
         route = self._router.find(request.model)
         generation = Generation(request, route, conversation)
         stream = self._registry.create(
-            request.model, dialect=generation.dialect, lease=lease, key=key, asked=asked, echo=echo, route=route.name
+            request.model,
+            owner=principal.id,
+            dialect=generation.dialect,
+            lease=lease,
+            key=key,
+            asked=asked,
+            echo=echo,
+            route=route.name,
         )
         stream.attempts = generation.attempts
         return stream, partial(self._registry.start, stream, generation.run)
 
-    async def complete(self, request: Request, *, conversation: str | None = None) -> Reply:
+    async def complete(self, request: Request, principal: Principal, *, conversation: str | None = None) -> Reply:
         """The whole answer at once. Cancelling it ends it at the provider.
 
         Raises:

@@ -51,6 +51,7 @@ class Stream:
 
     Attributes:
         source: id, public model name and creation time, for encoders.
+        owner: the id of the principal whose it is (see `Principal`).
         dialect: the dialect of the raw bytes in the log, None when no vendor speaks.
         lease: seconds that the producer goes on with nobody attached, or "finish".
         followers: who is attached, live or lagging.
@@ -74,12 +75,14 @@ class Stream:
         registry: Registry,
         settings: StreamSettings,
         *,
+        owner: str,
         dialect: str | None,
         lease: Lease,
         pulse: Pulse,
     ) -> None:
         self.source = source
         self.pulse = pulse
+        self.owner = owner
         self.log = log
         self.dialect = dialect
         self.lease = lease
