@@ -10,6 +10,7 @@ from stream_gateway.config import ProviderSettings
 from stream_gateway.upstream.keys import read_key
 from stream_gateway.upstream.provider import Answer, ProviderFailed, RawReply, Reply
 from stream_gateway.upstream.pump import Pump
+from stream_gateway.upstream.repeating import REPEATABLE
 from stream_gateway.upstream.sink import EXTENSION, SILENCE, Headers, Valve
 from stream_gateway.upstream.transport import Exchange, open_transport
 from stream_protocols.dialects import Dialect, Naming
@@ -25,6 +26,9 @@ MAX_URLS: Final = 256
 """URLs that are remembered: more than any route list has."""
 
 _SSE: Final = b"text/event-stream"
+
+_PLAIN: Final[dict[str, Any]] = {REPEATABLE: True}
+"""What vendors are asked for changes nothing there, and their own clients repeat all of it when a connection breaks."""
 
 
 class VendorProvider:
@@ -124,7 +128,7 @@ class VendorProvider:
         headers["Content-Length"] = str(len(body))
         if more:
             headers.update(more)
-        extensions = {} if sink is None else {EXTENSION: sink, SILENCE: sink.answer.silence}
+        extensions = _PLAIN if sink is None else {**_PLAIN, EXTENSION: sink, SILENCE: sink.answer.silence}
         request = httpx.Request("POST", url, headers=headers, stream=httpx.ByteStream(body), extensions=extensions)
         return self.transport.handle_async_request(request)
 

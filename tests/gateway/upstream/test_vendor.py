@@ -11,9 +11,9 @@ from trio.testing import wait_all_tasks_blocked
 
 from stream_gateway.config import ProviderSettings
 from stream_gateway.streams.stream import Stream
-from stream_gateway.upstream.connection import LINGER
 from stream_gateway.upstream.provider import ProviderFailed
 from stream_gateway.upstream.pump import Pump
+from stream_gateway.upstream.sink import LINGER
 from stream_gateway.upstream.vendor import VendorProvider
 from stream_protocols.dialects.openai_chat import parse_request
 from stream_protocols.events import (
