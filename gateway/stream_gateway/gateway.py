@@ -46,6 +46,7 @@ class Statistics(msgspec.Struct, frozen=True):
     upstream_streams: int
     upstream_waiting: int
     log_bytes: int
+    request_bytes: int
     compression_bytes: int
     targets: tuple[TargetStatistics, ...]
 
@@ -152,7 +153,8 @@ class Gateway:
             upstream_idle=upstream.idle,
             upstream_streams=upstream.streams,
             upstream_waiting=upstream.waiting,
-            log_bytes=self._engine.used,
+            log_bytes=self._engine.used - self._registry.request_bytes,
+            request_bytes=self._registry.request_bytes,
             compression_bytes=self._compression.budget.used,
             targets=self._router.statistics(trio.current_time()),
         )

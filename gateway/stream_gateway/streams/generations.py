@@ -1,7 +1,8 @@
 """Generations: the one thing that the server asks for answers."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
+from typing import Any
 
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.stream import Stream
@@ -47,7 +48,19 @@ class Generations:
             request.model, dialect=generation.dialect, lease=lease, key=key, asked=asked, echo=echo
         )
         stream.attempts = generation.attempts
-        return stream, partial(self._registry.start, stream, generation.run)
+        return stream, partial(self._registry.start, stream, partial(self._run, generation, len(request.body)))
+
+    def _run(self, generation: Generation, size: int, stream: Stream) -> Coroutine[Any, Any, None]:
+        """Run a generation, whose request is kept until its end."""
+        rest = generation.run(stream)
+        self._registry.hold(size)
+        return self._finish(rest, size)
+
+    async def _finish(self, rest: Awaitable[None], size: int) -> None:
+        try:
+            await rest
+        finally:
+            self._registry.let_go(size)
 
     async def complete(self, request: Request, *, conversation: str | None = None) -> Reply:
         """The whole answer at once. Cancelling it ends it at the provider.
@@ -55,5 +68,13 @@ class Generations:
         Raises:
             UnknownModel, InvalidField: nobody here answers that.
             ProviderFailed: there is no answer.
+            Overloaded: there is no memory for another request.
         """
-        return await Generation(request, self._router.find(request.model), conversation).complete()
+        generation = Generation(request, self._router.find(request.model), conversation)
+        size = len(request.body)
+        self._registry.check_room()
+        self._registry.hold(size)
+        try:
+            return await generation.complete()
+        finally:
+            self._registry.let_go(size)

@@ -41,6 +41,7 @@ class Registry:
         chunkers: Chunkers | None = None,
     ) -> None:
         self.subscriptions = 0
+        self.request_bytes = 0
         self.turn = turn or Turn()
         self.chunkers = chunkers or Chunkers({}, {})
         self._settings = settings
@@ -83,11 +84,9 @@ class Registry:
             echo: see `Source`.
 
         Raises:
-            Overloaded: the byte budget is used up by streams that are still running.
+            Overloaded: see `check_room`.
         """
-        self._make_room()
-        if self._engine.full:
-            raise Overloaded("The gateway's memory for streams is used up; try again later.", retry_after=RETRY_AFTER)
+        self.check_room()
         name = secrets.token_urlsafe(12)
         source = Source(name, model, int(time.time()), echo)
         lease = self._settings.lease if lease is None else lease
@@ -97,6 +96,16 @@ class Registry:
             stream.key, stream.asked = key, asked
             self._keys[key] = stream
         return stream
+
+    def check_room(self) -> None:
+        """See whether there is memory for one more request.
+
+        Raises:
+            Overloaded: the byte budget is used up by those that are running, their logs and what they asked.
+        """
+        self._make_room()
+        if self._engine.full:
+            raise Overloaded("The gateway's memory for streams is used up; try again later.", retry_after=RETRY_AFTER)
 
     def find(self, key: str, asked: bytes) -> Stream | None:
         """The stream that was created with this key, while it is kept.
@@ -162,6 +171,16 @@ class Registry:
         self._engine.account(delta)
         if delta > 0 and self._engine.full:
             self._make_room()
+
+    def hold(self, size: int) -> None:
+        """A running request keeps so many bytes of its body, until they are let go."""
+        self.request_bytes += size
+        self.account(size)
+
+    def let_go(self, size: int) -> None:
+        """It keeps them no longer."""
+        self.request_bytes -= size
+        self.account(-size)
 
     def fan_out(self, stream: Stream) -> None:
         """A stream has live subscriptions that were not served yet."""

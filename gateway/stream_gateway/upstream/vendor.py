@@ -7,7 +7,7 @@ import httpx
 import structlog
 
 from stream_gateway.config import ProviderSettings
-from stream_gateway.upstream.keys import read_key
+from stream_gateway.upstream.keys import Redactor, read_key
 from stream_gateway.upstream.provider import Answer, ProviderFailed, RawReply, Reply
 from stream_gateway.upstream.pump import Pump
 from stream_gateway.upstream.repeating import REPEATABLE
@@ -19,8 +19,6 @@ from stream_protocols.events import COVERED, Record, StreamFailed, StreamStarted
 from stream_protocols.request import Request
 
 _log = structlog.get_logger()
-
-REDACTED: Final = b"[redacted]"
 
 MAX_URLS: Final = 256
 """URLs that are remembered: more than any route list has."""
@@ -61,7 +59,7 @@ class VendorProvider:
 
     def stream(self, request: Request, model: str, answer: Answer) -> Coroutine[Any, Any, None]:
         """Append the answer's records as they come (see `Provider`)."""
-        sink = _StreamSink(answer, request.choices, self._dialect, self._key)
+        sink = _StreamSink(answer, request.choices, self._dialect, Redactor(self._key))
         answer.valve = sink
         return self._finish(answer, sink, self._send(request, model, sink))
 
@@ -78,7 +76,7 @@ class VendorProvider:
             answer.extend([(failure, None)])
             return
         # Asked for a stream, it sent a whole reply.
-        answer.extend([sink.started(), *self._dialect.decode_reply(response.read())])
+        answer.extend([sink.started(), *self._dialect.decode_reply(self._body(response))])
 
     async def complete(self, request: Request, model: str) -> Reply:
         """The whole answer; to a client of the same dialect in the endpoint's own bytes (see `Provider`)."""
@@ -86,7 +84,7 @@ class VendorProvider:
         failure = self._failure(response)
         if failure is not None:
             raise ProviderFailed(failure)
-        body = response.read()
+        body = self._body(response)
         if request.dialect == self.dialect:
             outcome = self._dialect.inspect_reply(body)
             if isinstance(outcome, StreamFailed):
@@ -113,7 +111,7 @@ class VendorProvider:
         failure = None if response.is_success else self._failure(response)
         if failure is not None:
             raise ProviderFailed(failure)
-        return RawReply(response.status_code, response.headers.get("content-type"), response.read())
+        return RawReply(response.status_code, response.headers.get("content-type"), self._body(response))
 
     def _send(self, asked: Request, model: str, sink: "_StreamSink | None") -> Exchange:
         stream = sink is not None
@@ -154,27 +152,27 @@ class VendorProvider:
         kind = "timeout_error" if status == 504 else "server_error"
         return StreamFailed(code, str(error), status, kind)
 
+    def _body(self, response: httpx.Response) -> bytes:
+        return Redactor(self._key).whole(response.read())
+
     def _failure(self, response: httpx.Response) -> StreamFailed | None:
         """What an error reply says, without our key in it; None for a good reply."""
         status = response.status_code
         if status == 200:
             return None
         _log.warning("upstream_refused", provider=self._name, status=status)
-        content = response.read()
-        if self._key:
-            content = content.replace(self._key.encode(), REDACTED)
         # What is no error to HTTP is one to us: a redirect or an empty success has no answer in it.
         shown = status if status >= 400 else 502
-        return self._dialect.decode_error(content, shown, response.headers.get("retry-after"))
+        return self._dialect.decode_error(self._body(response), shown, response.headers.get("retry-after"))
 
 
 class _StreamSink:
     """Decodes one streamed answer; also the answer's valve."""
 
-    def __init__(self, answer: Answer, choices: int, dialect: Dialect, key: str | None) -> None:
+    def __init__(self, answer: Answer, choices: int, dialect: Dialect, redactor: Redactor) -> None:
         self.accepted = False
         self.answer = answer
-        self._key = key.encode() if key else None
+        self._redactor = redactor
         self._choices = choices
         self._decoder = dialect.decoder()
         self._naming = self._decoder if isinstance(self._decoder, Naming) else None
@@ -197,10 +195,8 @@ class _StreamSink:
         return True
 
     def feed(self, data: bytes) -> None:
-        """Decode more of the body; a provider that quotes our key in it shall not tell it to clients."""
-        if self._key is not None and self._key in data:
-            data = data.replace(self._key, REDACTED)
-        self._records += self._decoder.feed(data)
+        """Decode more of the body."""
+        self._records += self._decoder.feed(self._redactor.feed(data))
 
     def flush(self) -> None:
         """Append what was decoded: one read, one append."""
@@ -214,7 +210,7 @@ class _StreamSink:
 
     def end(self) -> None:
         """The body ended; if the answer had not, the decoder says so."""
-        self._records += self._decoder.close()
+        self._records += [*self._decoder.feed(self._redactor.close()), *self._decoder.close()]
         self.flush()
 
     def pause(self) -> None:
