@@ -1,7 +1,7 @@
 """A vendor's endpoint: any that speaks one of the dialects."""
 
 from collections.abc import Coroutine, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httpx
 import structlog
@@ -43,6 +43,7 @@ class VendorProvider:
         self._base = settings.base_url.rstrip("/")
         self._known: dict[tuple[str, bool], httpx.URL] = {}
         self._key = read_key(name, settings)
+        self._redacted = Redactor(self._key).whole
         headers = {
             "Host": httpx.URL(self._base).netloc.decode("ascii"),
             "Content-Type": "application/json",
@@ -153,7 +154,8 @@ class VendorProvider:
         return StreamFailed(code, str(error), status, kind)
 
     def _body(self, response: httpx.Response) -> bytes:
-        return Redactor(self._key).whole(response.read())
+        # Read from its stream, as it is whole and decoded: to httpx's `read` it would be news.
+        return self._redacted(b"".join(cast(httpx.SyncByteStream, response.stream)))
 
     def _failure(self, response: httpx.Response) -> StreamFailed | None:
         """What an error reply says, without our key in it; None for a good reply."""
