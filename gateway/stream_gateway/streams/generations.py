@@ -4,10 +4,14 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
 
+import trio
+
+from stream_gateway.guard.principal import Principal
+from stream_gateway.observe.meters import GOOD, error_type
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.stream import Stream
 from stream_gateway.upstream.generation import Generation
-from stream_gateway.upstream.provider import Reply
+from stream_gateway.upstream.provider import ProviderFailed, Reply
 from stream_gateway.upstream.routing.router import Router
 from stream_protocols.request import Lease, Request
 
@@ -26,6 +30,7 @@ class Generations:
     def create(
         self,
         request: Request,
+        principal: Principal,
         *,
         lease: Lease | None = None,
         key: str | None = None,
@@ -36,6 +41,7 @@ class Generations:
         """A new stream for a request, and the function that starts its producer.
 
         Args:
+            principal: who asks, and whose it will be.
             lease, key, asked, echo: see `Registry.create`.
             conversation: see `Generation`.
 
@@ -43,9 +49,17 @@ class Generations:
             UnknownModel, InvalidField: nobody here answers that.
             Overloaded: there is no memory for another stream.
         """
-        generation = Generation(request, self._router.find(request.model), conversation)
+        route = self._router.find(request.model)
+        generation = Generation(request, route, conversation)
         stream = self._registry.create(
-            request.model, dialect=generation.dialect, lease=lease, key=key, asked=asked, echo=echo
+            request.model,
+            owner=principal.id,
+            dialect=generation.dialect,
+            lease=lease,
+            key=key,
+            asked=asked,
+            echo=echo,
+            route=route.name,
         )
         stream.attempts = generation.attempts
         return stream, partial(self._registry.start, stream, partial(self._run, generation, len(request.body)))
@@ -62,7 +76,7 @@ class Generations:
         finally:
             self._registry.let_go(size)
 
-    async def complete(self, request: Request, *, conversation: str | None = None) -> Reply:
+    async def complete(self, request: Request, principal: Principal, *, conversation: str | None = None) -> Reply:
         """The whole answer at once. Cancelling it ends it at the provider.
 
         Raises:
@@ -70,11 +84,19 @@ class Generations:
             ProviderFailed: there is no answer.
             Overloaded: there is no memory for another request.
         """
-        generation = Generation(request, self._router.find(request.model), conversation)
-        size = len(request.body)
+        route = self._router.find(request.model)
+        generation, size = Generation(request, route, conversation), len(request.body)
         self._registry.check_room()
+        meter, began = self._registry.meters.route(route.name), trio.current_time()
+        error = "cancelled"
         self._registry.hold(size)
         try:
-            return await generation.complete()
+            reply = await generation.complete()
+            error = GOOD
+        except ProviderFailed as failed:
+            error = error_type(failed.failure)
+            raise
         finally:
             self._registry.let_go(size)
+            meter.duration(error).observe(trio.current_time() - began)
+        return reply

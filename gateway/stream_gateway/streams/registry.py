@@ -2,13 +2,16 @@
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 
 import trio
 
 from stream_gateway.config import StreamSettings
 from stream_gateway.engines.memory import MemoryEngine
+from stream_gateway.guard.principal import Principal
+from stream_gateway.observe.meters import Meters
+from stream_gateway.observe.pulse import Pulse
 from stream_gateway.streams.chunkers import Chunkers
 from stream_gateway.streams.fanout import FanOut
 from stream_gateway.streams.producer import Generate, produce
@@ -16,7 +19,7 @@ from stream_gateway.streams.reminders import Reminders
 from stream_gateway.streams.stream import Stream
 from stream_gateway.streams.turn import Turn
 from stream_protocols.dialects import Source
-from stream_protocols.errors import KeyConflict, Overloaded, UnknownStream
+from stream_protocols.errors import Forbidden, KeyConflict, Overloaded, UnknownStream
 from stream_protocols.request import Lease
 
 RETRY_AFTER: Final = 5
@@ -26,11 +29,15 @@ RETRY_AFTER: Final = 5
 class Registry:
     """Creates, finds and forgets streams; owns the nursery in which producers run.
 
+    A stream is found by nobody but its owner, whom its owner has given a token, and admins: to all others it is as
+    unknown as one that never was.
+
     A stream that ended is kept for `retain_for` seconds, or until its bytes are needed for a new one.
 
     Args:
         turn: the gateway's, around everything that writes to many clients at once.
         chunkers: the strategies that clients can ask for.
+        meters: what the streams count in.
     """
 
     def __init__(
@@ -39,16 +46,19 @@ class Registry:
         engine: MemoryEngine,
         turn: Turn | None = None,
         chunkers: Chunkers | None = None,
+        meters: Meters | None = None,
     ) -> None:
         self.subscriptions = 0
         self.request_bytes = 0
         self.turn = turn or Turn()
         self.chunkers = chunkers or Chunkers({}, {})
+        self.meters = meters or Meters()
         self._settings = settings
         self._engine = engine
         self._streams: dict[str, Stream] = {}
-        self._keys: dict[str, Stream] = {}
-        self._aliases: dict[str, Stream] = {}  # at most one for each stream
+        # By owner and name: what one calls a stream is nobody else's business.
+        self._keys: dict[tuple[str, str], Stream] = {}
+        self._aliases: dict[tuple[str, str], Stream] = {}  # at most one for each stream
         self._retained: dict[Stream, float] = {}  # ended streams and when to forget them, oldest first
         self._news = trio.Event()
         self.reminders = Reminders()
@@ -67,21 +77,25 @@ class Registry:
         self,
         model: str,
         *,
+        owner: str,
         dialect: str | None,
         lease: Lease | None = None,
         key: str | None = None,
         asked: bytes = b"",
         echo: bytes = b"",
+        route: str | None = None,
     ) -> Stream:
         """A new stream, without a producer yet.
 
         Args:
             model: the public name.
+            owner: the id of the principal whose it is.
             dialect: the dialect of the raw bytes its log will hold, if any.
             lease: see `Stream`; None for the configured default.
             key: the client's own name for what it asks, so that asking again finds the same stream.
             asked: a digest of what it asks, so that another client's key cannot be mistaken for it.
             echo: see `Source`.
+            route: the name of the route that answers; None: nobody's, and not counted with those that are.
 
         Raises:
             Overloaded: see `check_room`.
@@ -90,11 +104,13 @@ class Registry:
         name = secrets.token_urlsafe(12)
         source = Source(name, model, int(time.time()), echo)
         lease = self._settings.lease if lease is None else lease
-        stream = Stream(source, self._engine.create(name), self, self._settings, dialect=dialect, lease=lease)
+        pulse = Pulse(self.meters, route, name, trio.current_time())
+        log = self._engine.create(name)
+        stream = Stream(source, log, self, self._settings, owner=owner, dialect=dialect, lease=lease, pulse=pulse)
         self._streams[name] = stream
         if key is not None:
             stream.key, stream.asked = key, asked
-            self._keys[key] = stream
+            self._keys[owner, key] = stream
         return stream
 
     def check_room(self) -> None:
@@ -107,13 +123,13 @@ class Registry:
         if self._engine.full:
             raise Overloaded("The gateway's memory for streams is used up; try again later.", retry_after=RETRY_AFTER)
 
-    def find(self, key: str, asked: bytes) -> Stream | None:
-        """The stream that was created with this key, while it is kept.
+    def find(self, key: str, asked: bytes, principal: Principal) -> Stream | None:
+        """The stream that they have created with this key, while it is kept.
 
         Raises:
             KeyConflict: it was created for something else than `asked`, a digest of the request.
         """
-        stream = self._keys.get(key)
+        stream = self._keys.get((principal.id, key))
         if stream is not None and stream.asked != asked:
             raise KeyConflict(
                 "This key was used for another request; use a new key for each, such as a UUID.", param="key"
@@ -130,22 +146,23 @@ class Registry:
             raise RuntimeError("the registry is not running")
         self._nursery.start_soon(function, *args)
 
-    def get(self, name: str) -> Stream:
-        """The stream of that id.
+    def get(self, name: str, principal: Principal, *, cancel: bool = False) -> Stream:
+        """The stream of that id, for a principal who may read it, and with `cancel` end it too.
 
         Raises:
-            UnknownStream: there is none, or its retention has ended.
+            UnknownStream: there is none, or its retention has ended, or it is none of theirs.
+            Forbidden: they may read it only.
         """
-        try:
-            return self._streams[name]
-        except KeyError:
-            raise UnknownStream(
-                f"There is no stream {name[:64]!r}; it never was, or it ended too long ago to be kept."
-            ) from None
+        stream = self._streams.get(name)
+        if stream is None or not principal.may_read(name, stream.owner):
+            raise UnknownStream(f"There is no stream {name[:64]!r}; it never was, or it ended too long ago to be kept.")
+        if cancel and not principal.may_cancel(name, stream.owner):
+            raise Forbidden("This stream token is good for reading only.")
+        return stream
 
-    def known_as(self, alias: str) -> Stream | None:
-        """The stream whose provider calls its answer so, while it is kept; of several the newest."""
-        return self._aliases.get(alias)
+    def known_as(self, alias: str, principal: Principal) -> Stream | None:
+        """Their stream whose provider calls its answer so, while it is kept; of several the newest."""
+        return self._aliases.get((principal.id, alias))
 
     def discard(self, stream: Stream) -> bool:
         """Give up a stream before its time; False when it has not ended, or somebody is reading it."""
@@ -153,6 +170,16 @@ class Registry:
             return False
         self._forget(stream)
         return True
+
+    def all(self) -> Collection[Stream]:
+        """All of them, running or retained, oldest first; a view that changes with them."""
+        return self._streams.values()
+
+    def banish(self, welcome: Callable[[str], bool]) -> None:
+        """End the streams of all owners who are not `welcome` any more, and forget those that have ended."""
+        for stream in [stream for stream in self._streams.values() if not welcome(stream.owner)]:
+            stream.cancel("revoked")
+            self.discard(stream)
 
     @property
     def known(self) -> int:
@@ -193,7 +220,7 @@ class Registry:
 
     def named(self, stream: Stream, alias: str) -> None:
         """A stream's provider has said what it calls the answer."""
-        self._aliases[alias] = stream
+        self._aliases[stream.owner, alias] = stream
 
     # ---- forgetting
 
@@ -209,9 +236,9 @@ class Registry:
         del self._retained[stream]
         del self._streams[stream.id]
         if stream.key is not None:
-            del self._keys[stream.key]
-        if stream.alias is not None and self._aliases.get(stream.alias) is stream:
-            del self._aliases[stream.alias]
+            del self._keys[stream.owner, stream.key]
+        if stream.alias is not None and self._aliases.get((stream.owner, stream.alias)) is stream:
+            del self._aliases[stream.owner, stream.alias]
         self._engine.drop(stream.log)
 
     async def _expire(self) -> None:

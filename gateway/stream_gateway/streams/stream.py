@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from stream_gateway.config import StreamSettings
+from stream_gateway.observe.pulse import Pulse
 from stream_gateway.streams.follower import Follower
 from stream_gateway.streams.log import Log
 from stream_gateway.streams.reminders import Reminder
@@ -50,6 +51,7 @@ class Stream:
 
     Attributes:
         source: id, public model name and creation time, for encoders.
+        owner: the id of the principal whose it is (see `Principal`).
         dialect: the dialect of the raw bytes in the log, None when no vendor speaks.
         lease: seconds that the producer goes on with nobody attached, or "finish".
         followers: who is attached, live or lagging.
@@ -61,6 +63,7 @@ class Stream:
         scope: cancels the producer; its deadline is the lease.
         attempts: what was tried at which target, for those who ask how the stream is.
         valve, silence: see `Answer`, which a stream is.
+        pulse: when its records came, for those who ask how the stream is.
     """
 
     silence: Silence | None = None
@@ -72,10 +75,14 @@ class Stream:
         registry: Registry,
         settings: StreamSettings,
         *,
+        owner: str,
         dialect: str | None,
         lease: Lease,
+        pulse: Pulse,
     ) -> None:
         self.source = source
+        self.pulse = pulse
+        self.owner = owner
         self.log = log
         self.dialect = dialect
         self.lease = lease
@@ -128,6 +135,7 @@ class Stream:
         if len(records) > 1:
             self._follow(records[-1][0])
         self._registry.account(self.log.extend(records))
+        self.pulse.beat(records, trio.current_time())
         if self.terminal is not None:
             self.log.seal()
         self._publish()
@@ -221,6 +229,7 @@ class Stream:
     def detach(self, subscription: Follower) -> None:
         """Count a subscription out; what only it held back may go on."""
         self.lags(subscription)
+        self.pulse.meter.left += not (self.log.sealed and subscription.caught_up)
         subscription.forget_chunks()
         del self.followers[subscription]
         self._registry.subscriptions -= 1
@@ -272,6 +281,11 @@ class Stream:
     def paused(self) -> bool:
         """Whether the producer waits for room in the log."""
         return self._room.paused
+
+    @property
+    def paused_since(self) -> float | None:
+        """Since when the producer waits for room, in Trio's time; None when it does not."""
+        return self._room.since if self._room.paused else None
 
     async def flowing(self) -> None:
         """Wait until the log has room."""

@@ -9,6 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from stream_gateway.config import StreamSettings
 from stream_gateway.engines.memory import MemoryEngine
+from stream_gateway.guard.principal import ANONYMOUS
 from stream_gateway.streams.log import cost
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.stream import Stream
@@ -90,7 +91,7 @@ class Rig:
 
     def stream(self, *, lease: Lease | None = "finish", dialect: str | None = None, started: bool = True) -> Stream:
         """A stream whose producer is the test."""
-        stream = self.registry.create("demo", dialect=dialect, lease=lease)
+        stream = self.registry.create("demo", owner=ANONYMOUS.id, dialect=dialect, lease=lease)
         if started:
             stream.extend([(StreamStarted("demo"), None)])
         return stream
