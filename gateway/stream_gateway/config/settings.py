@@ -62,7 +62,7 @@ class LimitSettings(_Section, frozen=True):
 
 
 class StreamSettings(_Section, frozen=True):
-    """Logs: how much a running one holds, how long an ended one stays, what all together may take.
+    """Logs: how much a running one holds, how long an ended one stays, what all together may take, and what was asked.
 
     `chunking`: of clients that ask for none, on routes that say nothing.
     """

@@ -1,7 +1,8 @@
 """Generations: the one thing that the server asks for answers."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
+from typing import Any
 
 import trio
 
@@ -69,7 +70,19 @@ class Generations:
             conversation=conversation,
         )
         stream.attempts = generation.attempts
-        return stream, partial(self._registry.start, stream, generation.run)
+        return stream, partial(self._registry.start, stream, partial(self._run, generation, len(request.body)))
+
+    def _run(self, generation: Generation, size: int, stream: Stream) -> Coroutine[Any, Any, None]:
+        """Run a generation, whose request is kept until its end."""
+        rest = generation.run(stream)
+        self._registry.hold(size)
+        return self._finish(rest, size)
+
+    async def _finish(self, rest: Awaitable[None], size: int) -> None:
+        try:
+            await rest
+        finally:
+            self._registry.let_go(size)
 
     def revive(self, entry: Entry, records: Sequence[Record]) -> Generate | None:
         """What goes on with an answer that another gateway has begun and left at these records; None: nothing can."""
@@ -94,16 +107,21 @@ class Generations:
         Raises:
             UnknownModel, InvalidField: nobody here answers that.
             ProviderFailed: there is no answer.
+            Overloaded: there is no memory for another request.
         """
         route = self._router.find(request.model)
+        generation, size = Generation(request, route, conversation), len(request.body)
+        self._registry.check_room()
         meter, began = self._registry.meters.route(route.name), trio.current_time()
         error = "cancelled"
+        self._registry.hold(size)
         try:
-            reply = await Generation(request, route, conversation).complete()
+            reply = await generation.complete()
             error = GOOD
         except ProviderFailed as failed:
             error = error_type(failed.failure)
             raise
         finally:
+            self._registry.let_go(size)
             meter.duration(error).observe(trio.current_time() - began)
         return reply

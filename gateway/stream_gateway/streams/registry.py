@@ -57,6 +57,7 @@ class Registry:
         meters: Meters | None = None,
     ) -> None:
         self.subscriptions = 0
+        self.request_bytes = 0
         self.turn = turn or Turn()
         self.chunkers = chunkers or Chunkers({}, {})
         self.meters = meters or Meters()
@@ -124,9 +125,9 @@ class Registry:
             request, conversation: see `Entry`.
 
         Raises:
-            Overloaded: the byte budget is used up by streams that are still running, or nothing can be stored.
+            Overloaded: see `check_room`; or nothing can be stored.
         """
-        self._check_budget()
+        self.check_room()
         name = name or secrets.token_urlsafe(12)
         source = Source(name, model, int(time.time()), echo)
         lease = self._settings.lease if lease is None else lease
@@ -153,7 +154,12 @@ class Registry:
         self.admit(stream)
         return stream
 
-    def _check_budget(self) -> None:
+    def check_room(self) -> None:
+        """See whether there is memory for one more request.
+
+        Raises:
+            Overloaded: the byte budget is used up by those that are running, their logs and what they asked.
+        """
         self._make_room()
         if self._budget.full:
             raise Overloaded("The gateway's memory for streams is used up; try again later.", retry_after=RETRY_AFTER)
@@ -164,7 +170,7 @@ class Registry:
         Raises:
             Overloaded: the byte budget is used up.
         """
-        self._check_budget()
+        self.check_room()
         entry = stored.entry
         source = Source(entry.stream, entry.model, entry.created, entry.echo)
         log = Log(entry.stream, stored.epoch, head=stored.oldest - 1, lives=stored.lives)
@@ -329,6 +335,16 @@ class Registry:
         self._budget.account(delta)
         if delta > 0 and self._budget.full:
             self._make_room()
+
+    def hold(self, size: int) -> None:
+        """A running request keeps so many bytes of its body, until they are let go."""
+        self.request_bytes += size
+        self.account(size)
+
+    def let_go(self, size: int) -> None:
+        """It keeps them no longer."""
+        self.request_bytes -= size
+        self.account(-size)
 
     def fan_out(self, stream: Stream) -> None:
         """A stream has live subscriptions that were not served yet."""
