@@ -8,7 +8,7 @@ import structlog
 import trio
 
 from stream_gateway.config import Config, ServerSettings
-from stream_gateway.engines.memory import MemoryEngine
+from stream_gateway.engines.opening import open_engine
 from stream_gateway.guard.guard import Guard
 from stream_gateway.guard.origins import OriginPolicy
 from stream_gateway.guard.proxies import TrustedProxies
@@ -25,9 +25,11 @@ from stream_gateway.server.listener import Listener, bind
 from stream_gateway.server.routes import Routes
 from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.table import demo_page, table
+from stream_gateway.streams.budget import Budget
 from stream_gateway.streams.chunkers import load_chunkers
 from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
+from stream_gateway.streams.storage import Storage
 from stream_gateway.streams.turn import Turn
 from stream_gateway.streams.vitals import survey
 from stream_gateway.upstream import demo
@@ -52,6 +54,13 @@ def guard_of(config: Config) -> Guard:
     return Guard(config.guard, host=None if config.server.unix else config.server.host)
 
 
+def _storage_of(config: Config) -> Storage | None:
+    engine = open_engine(config)
+    if engine is None:
+        return None
+    return Storage(engine, strict=config.engine.sync == "strict", lease=config.engine.lease)
+
+
 def _behind(proxies: TrustedProxies, handle: Handler) -> Handler:
     """A handler that believes trusted proxies about who asks."""
 
@@ -71,6 +80,7 @@ class Gateway:
     Attributes:
         handle: answers an exchange, wherever it comes from.
         generations: what is asked for streams and replies.
+        guard: knows who asks.
 
     Raises:
         ConfigError: a provider's key cannot be read, nobody has said who may come in, or the certificate, a content
@@ -81,7 +91,7 @@ class Gateway:
     def __init__(self, config: Config, *, listening: bool = True) -> None:
         self.config = config
         server = config.server
-        self._guard = guard_of(config)
+        self.guard = guard_of(config)
         self._certificates = Certificates(server.tls_certificate, server.tls_key) if server.tls_certificate else None
         self._draining = False
         self._meters = Meters()
@@ -90,17 +100,22 @@ class Gateway:
         self._vendors = {
             name: VendorProvider(name, settings, self._pump) for name, settings in config.providers.items()
         }
-        self._engine = MemoryEngine(config.streams.budget_bytes)
-        self._registry = Registry(config.streams, self._engine, self._turn, load_chunkers(config), self._meters)
+        self._budget = Budget(config.streams.budget_bytes)
+        self._storage = _storage_of(config)
+        self._registry = Registry(
+            config.streams, self._budget, self._turn, load_chunkers(config), self._storage, self._meters
+        )
         self._keepalive = Keepalive(config.server.keepalive)
         providers: dict[str, Provider] = {demo.NAME: DemoProvider(), **self._vendors}
         self._router = Router(config, providers, meters=self._meters)
         self.generations = Generations(self._registry, self._router)
-        self._sockets = SocketService(config.sockets, self._registry, self.generations, self._guard)
-        paths = table(self._registry, self.generations, self._router, self._sockets, self._keepalive, self._guard)
+        if self._storage is not None:
+            self._storage.revive = self.generations.revive
+        self._sockets = SocketService(config.sockets, self._registry, self.generations, self.guard)
+        paths = table(self._registry, self.generations, self._router, self._sockets, self._keepalive, self.guard)
         if server.demo_page:
             paths += demo_page()
-        self.routes = routes = Routes(paths, OriginPolicy(config.cors.origins), self._guard)
+        self.routes = routes = Routes(paths, OriginPolicy(config.cors.origins), self.guard)
         compression = config.compression
         self._compression = Compression(compression, load_codecs(compression), routes.handle)
         handle = self._compression.handle if compression.enabled else routes.handle
@@ -155,9 +170,9 @@ class Gateway:
         """
         if self._certificates is not None:
             self._certificates.reload()
-        self._guard.reload()
-        self._sockets.banish(self._guard.knows)
-        self._registry.banish(self._guard.knows)
+        self.guard.reload()
+        self._sockets.banish(self.guard.knows)
+        self._registry.banish(self.guard.knows)
 
     async def idle(self) -> None:
         """Wait until nobody follows a stream or waits for an answer, and nobody is connected with HTTP/2."""
@@ -189,8 +204,9 @@ class Gateway:
             upstream_idle=upstream.idle,
             upstream_streams=upstream.streams,
             upstream_waiting=upstream.waiting,
-            log_bytes=self._engine.used,
-            log_budget_bytes=self._engine.budget,
+            log_bytes=self._budget.used - self._registry.request_bytes,
+            request_bytes=self._registry.request_bytes,
+            log_budget_bytes=self._budget.limit,
             compression_bytes=self._compression.budget.used,
             compression_budget_bytes=self.config.compression.budget_bytes,
             draining=self._draining,

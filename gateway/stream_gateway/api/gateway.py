@@ -12,7 +12,7 @@ import msgspec
 from stream_gateway.api.chunk import MODES, ChunkRenderer, Deliver
 from stream_gateway.api.errors import RequestRefused, WrongOption
 from stream_gateway.api.home import Home
-from stream_gateway.api.homes import Homes
+from stream_gateway.api.homes import Homes, loop_key
 from stream_gateway.api.line import Line, Open
 from stream_gateway.api.making import makes
 from stream_gateway.api.reader import Reader
@@ -20,7 +20,6 @@ from stream_gateway.api.stream import ChunkStream
 from stream_gateway.api.vendors import configuration
 from stream_gateway.config import Config, ConfigError
 from stream_gateway.gateway import Gateway
-from stream_gateway.guard.principal import LOCAL
 from stream_gateway.server.delivery import resume
 from stream_gateway.streams.chunkers import load_chunkers
 from stream_gateway.streams.stream import Stream
@@ -110,7 +109,7 @@ class StreamingGateway:
 
         def open_new(core: Gateway, deliver: Deliver) -> Reader:
             make = self._chunking if chunking is None else core.registry.chunkers.named(chunking)
-            stream, produce = core.generations.create(request, LOCAL, lease=lease)
+            stream, produce = core.generations.create(request, core.guard.local, lease=lease)
             stream.chunking = make or stream.chunking
             produce()
             return self._reader(stream, deliver, request=request)
@@ -125,7 +124,7 @@ class StreamingGateway:
         self._check_stays("Attaching to a stream")
 
         def open_known(core: Gateway, deliver: Deliver) -> Reader:
-            known = core.registry.get(stream, LOCAL)
+            known = core.registry.get(stream, core.guard.local)
             start = resume(known, after, MODES["sse"].dialect)
             return self._reader(known, deliver, after=start.after, offset=start.offset)
 
@@ -172,10 +171,14 @@ class StreamingGateway:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Cancel what runs, close all connections, and wait for that."""
-        home = next(home for home in self._open if home is self.homes.here())
+        key = loop_key()
+        home = next(home for home in reversed(self._open) if home.key == key)
         self._open.remove(home)
-        home.stop()
-        await home.stopped()
+        if home in self._open:  # entered twice
+            home.release()
+        else:
+            home.stop()
+            await home.stopped()
 
 
 def _encode(request: dict[str, Any]) -> bytes:

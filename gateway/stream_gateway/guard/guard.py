@@ -12,7 +12,7 @@ from stream_gateway.guard import keys, tokens
 from stream_gateway.guard.addresses import is_loopback
 from stream_gateway.guard.failures import FailedLogins
 from stream_gateway.guard.keys import KeyRing, read_keys
-from stream_gateway.guard.principal import ANONYMOUS, Grant, Principal
+from stream_gateway.guard.principal import ANONYMOUS, LOCAL, Grant, Principal
 from stream_gateway.guard.tokens import StreamTokens, read_secrets
 from stream_gateway.guard.verified import Verified, digest_of
 from stream_protocols.errors import InvalidField, Unauthorized
@@ -49,6 +49,11 @@ class Guard:
         self._anonymous = msgspec.structs.replace(ANONYMOUS, quota=settings.quota)
 
     # ---- who it is
+
+    @property
+    def local(self) -> Principal:
+        """The program that the gateway runs in. Where strangers are let in, its streams are theirs as well."""
+        return msgspec.structs.replace(LOCAL, id=ANONYMOUS.id) if self.open else LOCAL
 
     def stranger(self) -> Principal:
         """Who comes without credentials.
