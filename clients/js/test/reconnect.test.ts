@@ -19,7 +19,10 @@ const MACHINES: Record<string, (make: any) => any> = {
   backoff: ({ chance, base, cap, ...rest }) => Object.assign(new Backoff(() => chance, base, cap), rest),
   patience: ({ limit, now }) => new Patience(limit, now),
   ladder: ({ retry_better }) => new Ladder(["websocket", "sse", "poll"], retry_better),
-  silence: ({ now }) => new Silence(new Rhythm(), now),
+  silence: ({ now }) => {
+    const rhythm = new Rhythm();
+    return Object.assign(new Silence(rhythm, now), { announce: (text: string | null) => rhythm.announce(text) });
+  },
   probe: ({ after, now }) => new Probe(after, now),
   trail: ({ cursor }) => new Trail(cursor),
   on_status: () => ({ verdict: (status: number, said: string | null) => told(onStatus(status, said)) }),

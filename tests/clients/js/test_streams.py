@@ -67,8 +67,8 @@ async def test_leaving_ends_the_generation_unless_it_has_a_lease(gateway: Served
 
 async def test_one_socket_for_all_and_another_when_it_is_full(serve: Serve) -> None:
     gateway = await serve(sockets={"streams": 8})
-    plan = {"url": gateway.base_url, "transports": ["websocket"], "settings": QUICK, "leave": 1, "tell": 1}
-    reading = npm.Reading({**plan, "leave": 2, "streams": [request("demo-n9-gap0-first60000")] * 20})
+    plan = {"url": gateway.base_url, "transports": ["websocket"], "settings": QUICK}
+    reading = npm.Reading({**plan, "streams": [request("demo-n9-gap0-first60000")] * 20})
     async with trio.open_nursery() as nursery:
         nursery.start_soon(reading.run)
         await until(lambda: gateway.now.subscriptions == 20, within=20)

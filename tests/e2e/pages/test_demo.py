@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from stream_gateway.guard.keys import changing, new_key
 from stream_protocols.events import TextDelta
 from tests.chaos.storm import answer_to
 from tests.doubles.chaos_proxy import ChaosProxy, Fault
 from tests.doubles.devtools import Page
-from tests.doubles.served_gateway import ServedGateway
+from tests.doubles.served_gateway import Serve, ServedGateway
 from tests.doubles.waiting import until
 
 pytestmark = pytest.mark.deadline(60)  # a browser has to start, on a machine that may be busy
@@ -113,6 +115,20 @@ async def test_a_new_chat_ends_the_old_one(tab: Page, gateway: ServedGateway) ->
     await tab.reload()
     assert await tab.run("document.querySelectorAll('.said').length") == 0
     assert await tab.run("document.getElementById('welcome').checkVisibility()")
+
+
+async def test_a_gateway_that_wants_a_token(tab: Page, serve: Serve, tmp_path: Path) -> None:
+    key, entry = new_key("page")
+    with changing(tmp_path / "keys.json") as keys:
+        keys.append(entry)
+    gateway = await serve(guard={"keys_file": str(tmp_path / "keys.json")})
+    await tab.go(f"{gateway.base_url}/demo")
+    await tab.until("document.activeElement.id === 'token'")
+    await tab.send("Input.insertText", text=key)
+    await tab.run("document.getElementById('token').blur()")
+    await tab.reload()
+    await ask(tab, gateway.base_url)
+    await whole(tab)
 
 
 @pytest.mark.parametrize("width", [320, 1280])

@@ -32,6 +32,17 @@ CASES = json.loads(Path(__file__).with_name("cases.json").read_text(encoding="ut
 LOOKS = {Look.WAIT: "wait", Look.ASK: "ask", Look.DEAD: "dead"}
 
 
+class Link(Silence):
+    """A link with a rhythm of its own, as the table means it."""
+
+    def __init__(self, now: float) -> None:
+        self._own = Rhythm()
+        super().__init__(self._own, now)
+
+    def announce(self, text: str | None) -> None:
+        self._own.announce(text)
+
+
 def take(machine: str, make: Mapping[str, Any], steps: list[Any]) -> list[Any]:
     """The results of all steps, in the table's words."""
     if machine in ("on_status", "on_close"):
@@ -50,7 +61,7 @@ def _make(machine: str, make: Mapping[str, Any]) -> Any:
     if machine == "ladder":
         return Ladder(["websocket", "sse", "poll"], retry_better=make["retry_better"])
     if machine == "silence":
-        return Silence(Rhythm(), make["now"])
+        return Link(make["now"])
     return Probe(make["after"], make["now"]) if machine == "probe" else Trail(make.get("cursor"))
 
 
@@ -59,7 +70,7 @@ def _step(made: Any, method: str, arguments: list[Any]) -> Any:
         return made.cursor
     if method == "heard" and isinstance(made, Silence):
         return made.heard(arguments[0], keepalive=arguments[1])
-    if method == "announce":
+    if method == "announce" and isinstance(made, Trail):
         return made.announce(None if arguments[0] is None else Gap(**arguments[0]))
     if method == "failed" and isinstance(made, Ladder):
         made.failed(arguments[0], Blame[arguments[1].upper()], arguments[2])
