@@ -55,7 +55,10 @@ def table(
 def demo_page() -> list[Row]:
     """The chat page for trying things out."""
     pages = Pages("demo.html")
-    return [Row("/demo", {"GET": pages.page}), Row("/demo/([^/]+)", {"GET": pages.file})]
+    return [
+        Row("/demo", {"GET": pages.page}, admits=Admits.EVERYBODY),
+        Row("/demo/([^/]+)", {"GET": pages.file}, admits=Admits.EVERYBODY),
+    ]
 
 
 def _responses(responses: ResponseRoutes) -> list[Row]:

@@ -129,6 +129,24 @@ async def test_leaving_early_cancels_what_nobody_else_reads(
         assert end == StreamCancelled("client")
 
 
+async def test_leaving_before_the_id_has_come_cancels_as_well(
+    upstream: OpenAIServer, gateway: ServedGateway, proxy: ChaosProxy, connect: Connect
+) -> None:
+    upstream.scripts["m"] = Script(gate=Gate())
+    async with connect(proxy.url) as client:
+        await client.stream(model="demo-n1-gap0", messages=MESSAGES).text()  # opens the socket, where there is one
+        proxy.deaf = True  # what the gateway says does not arrive
+        async with client.stream(model="m", messages=MESSAGES) as stream, trio.open_nursery() as nursery:
+            nursery.start_soon(anext, stream)
+            await upstream.next_exchange()
+            nursery.cancel_scope.cancel()
+        assert stream.id is None
+        proxy.deaf = False
+        await upstream.all_left()
+        assert len(upstream.exchanges) == 1
+    await gateway.idle()
+
+
 async def test_a_lease_outlives_its_reader(upstream: OpenAIServer, gateway: ServedGateway, connect: Connect) -> None:
     upstream.scripts["m"] = script = Script(deltas=words(8), gate=(gate := Gate()))
     async with connect(gateway.base_url) as client:

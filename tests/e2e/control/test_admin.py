@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from stream_gateway.config import ConfigError
+from stream_gateway.streams.storage import Storage
 from tests.doubles.gate import Gate
 from tests.doubles.gateway_client import types
 from tests.doubles.openai_script import Script, words
@@ -28,9 +30,12 @@ async def refusal(response: httpx.Response, status: int) -> dict[str, Any]:
 async def test_probes(admin: httpx.AsyncClient, gateway: ServedGateway) -> None:
     assert (await admin.get("/healthz")).json() == {"status": "ok"}
     assert (await admin.get("/readyz")).json() == {"status": "ready"}
-    gateway.gateway._engine.trouble = "the disk is full"
+    gateway.gateway._storage = cast(Storage, SimpleNamespace(failing=True))
     response = await admin.get("/readyz")
-    assert (response.status_code, response.json()) == (503, {"status": "not ready", "reason": "the disk is full"})
+    assert (response.status_code, response.json()) == (
+        503,
+        {"status": "not ready", "reason": "streams cannot be stored"},
+    )
     gateway.gateway.drain()
     response = await admin.get("/readyz")
     assert (response.status_code, response.json()) == (503, {"status": "not ready", "reason": "draining"})
