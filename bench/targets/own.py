@@ -56,6 +56,9 @@ anonymous = true
 [log]
 level = "warning"
 
+[control]
+port = 0
+
 [sockets]
 commands_per_second = 1000000
 

@@ -3,7 +3,7 @@
 import logging
 import sys
 import traceback
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 import msgspec
 import structlog
@@ -12,13 +12,24 @@ from structlog.typing import EventDict, ExcInfo
 from stream_gateway.config import LogSettings
 from stream_protocols.redaction import redact
 
+_LEVELS: Final = {"exception": "error", "warn": "warning", "msg": "info"}
+"""The levels of methods that are named otherwise."""
+
+_threshold = logging.INFO
+
 
 def configure_logging(settings: LogSettings) -> None:
     """Set up structlog for the whole process."""
+    set_level(settings.level)
     console = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
     timestamp = structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console)
     # The ids of the connection and the stream that a task works for stand on each of its lines.
-    processors: list[Any] = [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, timestamp]
+    processors: list[Any] = [
+        _important,
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        timestamp,
+    ]
     if console:
         processors.append(redacted)
         # Not the formatter that shows local variables: there are credentials among them.
@@ -31,10 +42,23 @@ def configure_logging(settings: LogSettings) -> None:
         ]
     structlog.configure(
         processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.level.upper())),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def set_level(level: str) -> None:
+    """Write what is at least so important, from now on."""
+    global _threshold
+    _threshold = getattr(logging, level.upper())
+
+
+def _important(logger: Any, method: str, event: EventDict) -> EventDict:
+    """Drop what is not. Loggers are made once and for all, so the level cannot be theirs."""
+    if getattr(logging, _LEVELS.get(method, method).upper()) < _threshold:
+        raise structlog.DropEvent
+    return event
 
 
 def redacted(_: Any, __: str, event: EventDict) -> EventDict:

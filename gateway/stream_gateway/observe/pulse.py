@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from stream_gateway.observe.meters import Meters, Mishap, RouteMeter, error_type
+from stream_gateway.observe.tracing import parent
 from stream_protocols.events import (
     TERMINAL,
     ReasoningDelta,
@@ -37,9 +38,23 @@ class Pulse:
         last: when something came last.
         gap: the usual time between two appends; 0 while nobody knows.
         usage: the tokens that were told last.
+        parent: the span that whoever asked for the stream has named, if any.
     """
 
-    __slots__ = ("_meters", "_route", "_stream", "began", "born", "ended", "first", "gap", "last", "meter", "usage")
+    __slots__ = (
+        "_meters",
+        "_stream",
+        "began",
+        "born",
+        "ended",
+        "first",
+        "gap",
+        "last",
+        "meter",
+        "parent",
+        "route",
+        "usage",
+    )
 
     def __init__(self, meters: Meters, route: str | None, stream: str, now: float) -> None:
         self.meter = RouteMeter() if route is None else meters.route(route)
@@ -50,14 +65,15 @@ class Pulse:
         self.first: float | None = None
         self.gap = 0.0
         self.usage: Usage | None = None
+        self.parent = parent()
+        self.route = route
         self._meters = meters
-        self._route = route
         self._stream = stream
 
     @property
     def seen(self) -> bool:
         """Whether the stream is an answer to somebody, rather than one of the gateway's own."""
-        return self._route is not None
+        return self.route is not None
 
     def beat(self, records: Sequence[Record], now: float) -> None:
         """Records were appended."""
@@ -88,8 +104,8 @@ class Pulse:
             tokens = 0 if self.usage is None else self.usage.output_tokens
             if self.first is not None and tokens > 1:
                 self._meters.observe(meter.per_token, (now - self.first) / (tokens - 1), self._stream)
-        elif isinstance(end, StreamFailed) and self._route is not None:
-            self._meters.mishaps.append(Mishap(time.time(), self._route, error, stream=self._stream))
+        elif isinstance(end, StreamFailed) and self.route is not None:
+            self._meters.mishaps.append(Mishap(time.time(), self.route, error, stream=self._stream))
         self._meters.observe(meter.duration(error), now - self.born, self._stream)
         meter.ended[_outcome(end)] += 1
 

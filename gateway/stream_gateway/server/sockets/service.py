@@ -32,11 +32,15 @@ COME_BACK_WITHIN: Final = 5.0
 
 
 class SocketService:
-    """Accepts sockets, pings them, and says goodbye to them."""
+    """Accepts sockets, pings them, and says goodbye to them.
+
+    Attributes:
+        settings: of sockets that are accepted from now on.
+    """
 
     def __init__(self, settings: SocketSettings, registry: Registry, generations: Generations, guard: Guard) -> None:
         self.sockets: set[WebSocket] = set()
-        self._settings = settings
+        self.settings = settings
         self._registry = registry
         self._generations = generations
         self._guard = guard
@@ -70,7 +74,7 @@ class SocketService:
             return self._guard.recognise(checked(credential), peer)
 
         def start(socket: WebSocket) -> tuple[Callable[[str | bytes], None], Callable[[], None]]:
-            session = Session(socket, codec, self._registry, self._generations, self._settings, principal, recognise)
+            session = Session(socket, codec, self._registry, self._generations, self.settings, principal, recognise)
             self._sessions[socket] = session
             patience = self._reminders.remind(trio.current_time() + self._guard.auth_timeout, session.check_shown)
 
@@ -96,24 +100,24 @@ class SocketService:
         """
         if self._draining:
             raise Overloaded("The gateway is restarting; try again in a moment.", retry_after=round(COME_BACK_WITHIN))
-        if self._addresses[exchange.peer] >= self._settings.per_address:
+        if self._addresses[exchange.peer] >= self.settings.per_address:
             raise TooManyRequests(
-                f"There are {self._settings.per_address} sockets from {exchange.peer}, which is the limit "
+                f"There are {self.settings.per_address} sockets from {exchange.peer}, which is the limit "
                 "(sockets.per_address)."
             )
-        deflate = negotiate(exchange.headers.get("sec-websocket-extensions"), self._settings.compression)
+        deflate = negotiate(exchange.headers.get("sec-websocket-extensions"), self.settings.compression)
         if deflate is not None:
             headers = [*headers, ("Sec-WebSocket-Extensions", deflate.header())]
         peer = exchange.peer
 
         async def serve(wire: Wire, leftover: bytes) -> None:
-            await self._serve(WebSocket(wire, leftover, self._settings, deflate), peer, start)
+            await self._serve(WebSocket(wire, leftover, self.settings, deflate), peer, start)
 
         await exchange.upgrade(headers, serve)
 
     async def _serve(self, socket: WebSocket, peer: str, start: Start) -> None:
         on_message, end = start(socket)
-        if self._addresses[peer] >= self._settings.per_address:
+        if self._addresses[peer] >= self.settings.per_address:
             # Many handshakes at once, each of which found room: the limit holds all the same.
             socket.close(CloseCode.LIMIT_EXCEEDED, "too many sockets from this address")
         elif self._draining:
@@ -121,7 +125,7 @@ class SocketService:
         self.sockets.add(socket)
         self._addresses[peer] += 1
         try:
-            with self._reminders.remind(trio.current_time() + self._settings.ping_interval, socket.keep_alive):
+            with self._reminders.remind(trio.current_time() + self.settings.ping_interval, socket.keep_alive):
                 await socket.run(on_message, end)
         finally:
             self.sockets.discard(socket)
