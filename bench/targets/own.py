@@ -50,6 +50,9 @@ _GATEWAY_CONFIG = """\
 host = "{host}"
 port = {port}
 
+[guard]
+anonymous = true
+
 [log]
 level = "warning"
 

@@ -8,7 +8,7 @@ import structlog
 import trio
 
 from stream_gateway.config import Changes, Config, ServerSettings, changes
-from stream_gateway.engines.memory import MemoryEngine
+from stream_gateway.engines.opening import open_engine
 from stream_gateway.guard.guard import Guard
 from stream_gateway.guard.origins import OriginPolicy
 from stream_gateway.guard.proxies import TrustedProxies
@@ -26,9 +26,11 @@ from stream_gateway.server.listener import Listener, bind
 from stream_gateway.server.routes import Routes
 from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.table import demo_page, table
+from stream_gateway.streams.budget import Budget
 from stream_gateway.streams.chunkers import Chunkers, load_chunkers
 from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
+from stream_gateway.streams.storage import Storage
 from stream_gateway.streams.turn import Turn
 from stream_gateway.streams.vitals import story_of, survey
 from stream_gateway.upstream import demo
@@ -55,6 +57,13 @@ def guard_of(config: Config) -> Guard:
         ConfigError: see `Guard`.
     """
     return Guard(config.guard, host=None if config.server.unix else config.server.host)
+
+
+def _storage_of(config: Config) -> Storage | None:
+    engine = open_engine(config)
+    if engine is None:
+        return None
+    return Storage(engine, strict=config.engine.sync == "strict", lease=config.engine.lease)
 
 
 def _behind(proxies: TrustedProxies, handle: Handler) -> Handler:
@@ -101,14 +110,19 @@ class Gateway:
         }
         self._tended: dict[VendorProvider, trio.CancelScope] = {}
         self._nursery: trio.Nursery | None = None
-        self._engine = MemoryEngine(config.streams.budget_bytes)
-        self._registry = Registry(config.streams, self._engine, self._turn, load_chunkers(config), self.meters)
+        self._budget = Budget(config.streams.budget_bytes)
+        self._storage = _storage_of(config)
+        self._registry = Registry(
+            config.streams, self._budget, self._turn, load_chunkers(config), self._storage, self.meters
+        )
         self._tracer = Tracer(VERSION) if config.tracing.enabled else None
         if self._tracer is not None:
             self.trace_with(self._tracer)
         self._keepalive = Keepalive(config.server.keepalive)
         self._router = Router(config, self._providers(), meters=self.meters)
         self.generations = Generations(self._registry, self._router)
+        if self._storage is not None:
+            self._storage.revive = self.generations.revive
         self._sockets = SocketService(config.sockets, self._registry, self.generations, self.guard)
         paths = table(self._registry, self.generations, self._router, self._sockets, self._keepalive, self.guard)
         if server.demo_page:
@@ -233,7 +247,7 @@ class Gateway:
         self._keepalive.interval = config.server.keepalive
         self._registry.chunkers = chunkers
         self._registry.settings = config.streams
-        self._engine.budget = config.streams.budget_bytes
+        self._budget.limit = config.streams.budget_bytes
         if self._listener is not None:
             self._listener.reconfigure(config.server, config.limits)
 
@@ -263,7 +277,9 @@ class Gateway:
         """Why it should be given no new work; None: it should."""
         if self._draining:
             return "draining"
-        return "starting" if not self._started else self._engine.trouble
+        if not self._started:
+            return "starting"
+        return "streams cannot be stored" if self._storage is not None and self._storage.failing else None
 
     def statistics(self) -> Statistics:
         """What it holds right now."""
@@ -282,8 +298,9 @@ class Gateway:
             upstream_idle=upstream.idle,
             upstream_streams=upstream.streams,
             upstream_waiting=upstream.waiting,
-            log_bytes=self._engine.used,
-            log_budget_bytes=self._engine.budget,
+            log_bytes=self._budget.used - self._registry.request_bytes,
+            request_bytes=self._registry.request_bytes,
+            log_budget_bytes=self._budget.limit,
             compression_bytes=self._compression.budget.used,
             compression_budget_bytes=self.config.compression.budget_bytes,
             draining=self._draining,

@@ -112,7 +112,7 @@ class Feed:
         if self._stream is not None:
             self._registry.discard(self._stream)
         self._stream = self._registry.create(
-            MODEL, owner=self._owner, dialect=None, lease=LEASE, retain_bytes=RETAIN_BYTES
+            MODEL, owner=self._owner, dialect=None, lease=LEASE, retain_bytes=RETAIN_BYTES, stored=False
         )
         self._registry.start(self._stream, self._produce)
         self._stream.start_lease()

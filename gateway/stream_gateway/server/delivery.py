@@ -46,7 +46,7 @@ def resume(stream: Stream, text: str | None, dialect: str, *, polls: bool = Fals
     if text is None:
         text = format_cursor(stream.id, log.epoch, 0)
     cursor = parse_cursor(text)
-    gap = check(cursor, stream=stream.id, epoch=log.epoch, head=log.head, oldest=log.oldest)
+    gap = check(cursor, stream=stream.id, epoch=log.epoch, head=log.head, oldest=log.oldest, lives=log.lives)
     if gap is None:
         position = cursor.position
         _check_offset(stream, position.seq, position.offset)

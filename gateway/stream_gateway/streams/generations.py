@@ -1,17 +1,22 @@
 """Generations: the one thing that the server asks for answers."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
+from typing import Any
 
 import trio
 
+from stream_gateway.engines.engine import Entry
 from stream_gateway.guard.principal import Principal
 from stream_gateway.observe.meters import GOOD, error_type
+from stream_gateway.streams.producer import Generate
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.stream import Stream
 from stream_gateway.upstream.generation import Generation
 from stream_gateway.upstream.provider import ProviderFailed, Reply
 from stream_gateway.upstream.routing.router import Router
+from stream_protocols.errors import StreamProtocolError
+from stream_protocols.events import Record
 from stream_protocols.request import Lease, Request
 
 
@@ -36,12 +41,13 @@ class Generations:
         asked: bytes = b"",
         conversation: str | None = None,
         echo: bytes = b"",
+        name: str | None = None,
     ) -> tuple[Stream, Callable[[], None]]:
         """A new stream for a request, and the function that starts its producer.
 
         Args:
             principal: who asks, and whose it will be.
-            lease, key, asked, echo: see `Registry.create`.
+            lease, key, asked, echo, name: see `Registry.create`.
             conversation: see `Generation`.
 
         Raises:
@@ -59,9 +65,41 @@ class Generations:
             asked=asked,
             echo=echo,
             route=route.name,
+            name=name,
+            request=request if generation.continuable else None,
+            conversation=conversation,
         )
         stream.attempts = generation.attempts
-        return stream, partial(self._registry.start, stream, generation.run)
+        return stream, partial(self._registry.start, stream, partial(self._run, generation, len(request.body)))
+
+    def _run(self, generation: Generation, size: int, stream: Stream) -> Coroutine[Any, Any, None]:
+        """Run a generation, whose request is kept until its end."""
+        rest = generation.run(stream)
+        self._registry.hold(size)
+        return self._finish(rest, size)
+
+    async def _finish(self, rest: Awaitable[None], size: int) -> None:
+        try:
+            await rest
+        finally:
+            self._registry.let_go(size)
+
+    def revive(self, entry: Entry, records: Sequence[Record]) -> Generate | None:
+        """What goes on with an answer that another gateway has begun and left at these records; None: nothing can."""
+        if entry.request is None:
+            return None
+        try:
+            generation = Generation(entry.request, self._router.find(entry.request.model), entry.conversation)
+        except StreamProtocolError:  # its route is configured otherwise now
+            return None
+        if entry.dialect != generation.dialect or not generation.take_up(records):
+            return None
+
+        def generate(stream: Stream) -> Awaitable[None]:
+            stream.attempts = generation.attempts
+            return generation.run(stream)
+
+        return generate
 
     async def complete(self, request: Request, principal: Principal, *, conversation: str | None = None) -> Reply:
         """The whole answer at once. Cancelling it ends it at the provider.
@@ -69,16 +107,21 @@ class Generations:
         Raises:
             UnknownModel, InvalidField: nobody here answers that.
             ProviderFailed: there is no answer.
+            Overloaded: there is no memory for another request.
         """
         route = self._router.find(request.model)
+        generation, size = Generation(request, route, conversation), len(request.body)
+        self._registry.check_room()
         meter, began = self._registry.meters.route(route.name), trio.current_time()
         error = "cancelled"
+        self._registry.hold(size)
         try:
-            reply = await Generation(request, route, conversation).complete()
+            reply = await generation.complete()
             error = GOOD
         except ProviderFailed as failed:
             error = error_type(failed.failure)
             raise
         finally:
+            self._registry.let_go(size)
             meter.duration(error).observe(trio.current_time() - began)
         return reply

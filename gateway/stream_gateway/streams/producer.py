@@ -8,7 +8,7 @@ import structlog
 from stream_gateway.streams.stream import Stream
 from stream_gateway.upstream.provider import failing
 from stream_protocols.errors import StreamProtocolError
-from stream_protocols.events import StreamCancelled, failure
+from stream_protocols.events import failure
 
 _log = structlog.get_logger()
 
@@ -47,7 +47,7 @@ async def _run(stream: Stream, rest: Awaitable[None]) -> None:
         _log.exception("producer_failed", stream=stream.id)
         stream.fail("internal_error", "The gateway failed while producing this stream; its log says why.")
     except BaseException:  # cancellation from outside, alone or in a nursery's group
-        stream.conclude(StreamCancelled("shutdown"))
+        stream.shut_down()
         raise
     finally:
         stream.produced()

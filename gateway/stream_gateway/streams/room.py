@@ -44,9 +44,8 @@ class Room:
         """Drop what all have seen and is too much; pause or resume the producer accordingly."""
         if self.paused:
             self._charge()
-        log, limit = self._stream.log, self.limit
-        floor = min((follower.position for follower in self._stream.followers), default=log.head)
-        self._registry.account(-log.trim(floor, limit))
+        log, limit = self._stream.log, self.limit - self._stream.waiting
+        self._registry.account(-log.trim(self._stream.floor, limit))
         full = log.size > limit and not log.sealed
         if full and not self.paused:
             self._pause()

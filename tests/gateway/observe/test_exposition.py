@@ -48,6 +48,7 @@ def scene(*, exemplars: bool = False) -> Scene:
         upstream_streams=1,
         upstream_waiting=0,
         log_bytes=1000,
+        request_bytes=0,
         log_budget_bytes=10_000,
         compression_bytes=10,
         compression_budget_bytes=100,

@@ -20,7 +20,9 @@ ANY: Final = "*"
 MAX_COOLING: Final = 60.0
 """Seconds for which a provider's `Retry-After` is believed: a mistake of its clock must not take it away for a day."""
 
-OWN_CODES: Final = frozenset({"upstream_timeout", "upstream_error", "upstream_invalid", "upstream_truncated"})
+OWN_CODES: Final = frozenset(
+    {"upstream_timeout", "upstream_error", "upstream_invalid", "upstream_truncated", "interrupted"}
+)
 """Failures that are counted by their code. All others are counted by status: a provider may invent any code."""
 
 Kind = Literal["first", "retry", "hedge", "continue"]
