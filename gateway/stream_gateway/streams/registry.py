@@ -204,7 +204,7 @@ class Registry:
         entry = stored.entry
         source = Source(entry.stream, entry.model, entry.created, entry.echo)
         log = Log(entry.stream, stored.epoch, head=stored.oldest - 1, lives=stored.lives)
-        pulse = Pulse(self.meters, entry.route, entry.stream, trio.current_time())
+        pulse = Pulse(self.meters, entry.route, entry.stream, trio.current_time(), ours=False)
         stream = Stream(
             source, log, self, self.settings, owner=entry.owner, dialect=entry.dialect, lease=lease, pulse=pulse
         )

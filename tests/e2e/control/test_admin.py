@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from stream_gateway.client import Client
 from stream_gateway.config import ConfigError
+from stream_gateway.control.access import Access
+from stream_gateway.control.app import make_app
+from stream_gateway.guard.keys import new_key
 from stream_gateway.streams.storage import Storage
+from stream_protocols.events import Notice
 from tests.doubles.gate import Gate
 from tests.doubles.gateway_client import types
 from tests.doubles.openai_script import Script, words
 from tests.doubles.openai_server import OpenAIServer
-from tests.doubles.served_gateway import ServedGateway
+from tests.doubles.served_gateway import Serve, ServedGateway
 from tests.doubles.waiting import until
 from tests.e2e.control.conftest import Subject
 
@@ -181,3 +188,31 @@ async def test_the_feed_ends_with_the_gateway(admin: httpx.AsyncClient, gateway:
     gateway.gateway.drain()
     assert (await events.rest())[-1].json == {"type": "stream.cancelled", "reason": "shutdown"}
     await gateway.gateway.idle()
+
+
+async def test_the_feed_on_a_socket(admin: httpx.AsyncClient, gateway: ServedGateway) -> None:
+    feed = (await admin.post("/admin/feed")).json()
+    codes: list[str] = []
+    async with Client(gateway.base_url, transports=["websocket"]) as client:
+        async for event in client.attach(feed["stream"], after=feed["cursor"]):
+            if isinstance(event, Notice):
+                codes.append(event.code)
+            if len(codes) == 2:
+                break
+        assert client.statistics().connects["websocket"] == 1
+    assert codes == ["console.snapshot"] * 2
+
+
+async def test_the_feeds_token_is_good_where_clients_have_to_say_who_they_are(serve: Serve, tmp_path: Path) -> None:
+    _, key = new_key("somebody")
+    file = tmp_path / "keys.json"
+    file.write_bytes(msgspec.json.encode({"keys": [key]}))
+    file.chmod(0o600)
+    gateway = await serve(guard={"keys_file": str(file)})
+    app = make_app(Subject(gateway), Access((), None))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:9090") as admin:
+        feed = (await admin.post("/admin/feed")).json()
+    target = f"/v1/streams/{feed['stream']}/events"
+    assert (await gateway.get(target)).status == 401
+    response = await gateway.get(target, Authorization=f"Bearer {feed['token']}")
+    assert types(await response.events().take(2)) == ["stream.started", "notice"]
