@@ -118,6 +118,7 @@ class Gateway:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._pump.run)
             nursery.start_soon(self._keepalive.run)
+            nursery.start_soon(self._guard.run)
             nursery.start_soon(self._sockets.run)
             for provider in self._vendors.values():
                 nursery.start_soon(provider.transport.run)

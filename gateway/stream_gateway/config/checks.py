@@ -5,7 +5,15 @@ import ipaddress
 import re
 import urllib.parse
 
-from stream_gateway.config.settings import MAX_TOTAL, Config, ConfigError, RouteSettings, ServerSettings, route_timeouts
+from stream_gateway.config.settings import (
+    MAX_TOTAL,
+    Config,
+    ConfigError,
+    GuardSettings,
+    RouteSettings,
+    ServerSettings,
+    route_timeouts,
+)
 
 
 def _is_base_url(text: str) -> bool:
@@ -19,6 +27,7 @@ def _is_base_url(text: str) -> bool:
 def check(config: Config, where: str) -> None:
     """Raise ConfigError for what fits its type and still cannot be meant; `where` is how errors call the file."""
     _check_server(config.server, where)
+    _check_guard(config.guard, where)
     for name, provider in config.providers.items():
         if not _is_base_url(provider.base_url):
             raise ConfigError(
@@ -77,3 +86,36 @@ def _check_server(server: ServerSettings, where: str) -> None:
                 f"{where}: key `server.trusted_proxies[{index}]`: expected a network like 10.0.0.0/8, an address, "
                 f"or `unix`, got `{network}`."
             ) from None
+
+
+def _check_guard(guard: GuardSettings, where: str) -> None:
+    if guard.secret_env is not None and guard.secret_file is not None:
+        raise ConfigError(f"{where}: key `guard`: give secret_env or secret_file, not both.")
+    jwt = guard.jwt
+    if jwt is None:
+        return
+    if not jwt.issuer or not jwt.audience:
+        raise ConfigError(f"{where}: key `guard.jwt`: `issuer` and `audience` say whose tokens are meant for us.")
+    if jwt.secret_env is not None and jwt.secret_file is not None:
+        raise ConfigError(f"{where}: key `guard.jwt`: give secret_env or secret_file, not both.")
+    shared = {name for name in jwt.algorithms if name.startswith("HS")}
+    if shared and not (jwt.secret_env or jwt.secret_file):
+        names = ", ".join(sorted(shared))
+        raise ConfigError(f"{where}: key `guard.jwt.algorithms`: {names} need a secret_env or secret_file.")
+    if set(jwt.algorithms) - shared and not (jwt.jwks_url or jwt.jwks_file):
+        raise ConfigError(
+            f"{where}: key `guard.jwt`: no keys; give jwks_url or jwks_file, or `algorithms` of HS… only."
+        )
+    if jwt.jwks_url is not None and not _is_secure(jwt.jwks_url):
+        raise ConfigError(
+            f"{where}: key `guard.jwt.jwks_url`: expected an https:// URL (http:// on this machine only), "
+            f"got `{jwt.jwks_url}`."
+        )
+
+
+def _is_secure(text: str) -> bool:
+    """Whether nobody on the way can change what is fetched from a URL."""
+    if not _is_base_url(text):
+        return False
+    url = urllib.parse.urlsplit(text)
+    return url.scheme == "https" or url.hostname in ("localhost", "127.0.0.1", "::1")

@@ -8,9 +8,9 @@ from typing import Final
 import trio
 
 from stream_gateway.config import SocketSettings
-from stream_gateway.guard.credentials import SUBPROTOCOL, checked, spoken
+from stream_gateway.guard.credentials import SUBPROTOCOL, spoken
 from stream_gateway.guard.guard import Guard
-from stream_gateway.guard.principal import Principal
+from stream_gateway.guard.visitor import Visitor
 from stream_gateway.server.exchange import Exchange, HeaderList
 from stream_gateway.server.sockets.session import Session
 from stream_gateway.server.sockets.socket import State, WebSocket
@@ -64,13 +64,11 @@ class SocketService:
                 )
             name = chosen
             headers.append(("Sec-WebSocket-Protocol", chosen))
-        codec, principal, peer = CODECS[name], exchange.principal, exchange.peer
-
-        def recognise(credential: str) -> Principal:
-            return self._guard.recognise(checked(credential), peer)
+        codec = CODECS[name]
+        visitor = Visitor(self._guard, exchange.principal, exchange.peer)
 
         def start(socket: WebSocket) -> tuple[Callable[[str | bytes], None], Callable[[], None]]:
-            session = Session(socket, codec, self._registry, self._generations, self._settings, principal, recognise)
+            session = Session(socket, codec, self._registry, self._generations, self._settings, visitor)
             self._sessions[socket] = session
             patience = self._reminders.remind(trio.current_time() + self._guard.auth_timeout, session.check_shown)
 
@@ -145,7 +143,7 @@ class SocketService:
     def banish(self, welcome: Callable[[str], bool]) -> None:
         """Close the sockets of all principals who are not `welcome` any more."""
         for socket, session in list(self._sessions.items()):
-            if not welcome(session.principal.id):
+            if not welcome(session.visitor.principal.id):
                 socket.close(CloseCode.UNAUTHORIZED, "the key has been revoked")
 
     def states(self) -> collections.Counter[State]:
