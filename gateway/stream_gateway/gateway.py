@@ -94,7 +94,7 @@ class Gateway:
         self._keepalive = Keepalive(config.server.keepalive)
         providers: dict[str, Provider] = {demo.NAME: DemoProvider(), **self._vendors}
         self._router = Router(config, providers)
-        generations = Generations(self._registry, self._router)
+        generations = Generations(self._registry, self._router, self._guard.quotas)
         self._sockets = SocketService(config.sockets, self._registry, generations, self._guard)
         paths = table(self._registry, generations, self._router, self._sockets, self._keepalive, self._guard)
         self.routes = routes = Routes(paths, OriginPolicy(config.cors.origins), self._guard)

@@ -51,6 +51,7 @@ class LimitSettings(_Section, frozen=True):
     """
 
     connections: Annotated[int, msgspec.Meta(gt=0)] = 10_000
+    connections_per_address: Annotated[int, msgspec.Meta(gt=0)] = 4096
     header_bytes: Bytes = 16_384
     header_timeout: Seconds = 10.0
     body_bytes: Bytes = 20_971_520

@@ -7,13 +7,14 @@ from typing import Final
 import msgspec
 import structlog
 
-from stream_gateway.config import ConfigError, GuardSettings
+from stream_gateway.config import ConfigError, GuardSettings, QuotaSettings
 from stream_gateway.guard import keys, tokens
-from stream_gateway.guard.addresses import is_loopback
+from stream_gateway.guard.addresses import is_loopback, network_of
 from stream_gateway.guard.failures import FailedLogins
 from stream_gateway.guard.jwts import Jwts
 from stream_gateway.guard.keys import KeyRing, read_keys
 from stream_gateway.guard.principal import ANONYMOUS, Grant, Principal
+from stream_gateway.guard.quotas import Quotas
 from stream_gateway.guard.tokens import StreamTokens, read_secrets
 from stream_gateway.guard.verified import Verified, digest_of
 from stream_protocols.errors import InvalidField, Unauthorized
@@ -28,6 +29,7 @@ class Guard:
 
     Attributes:
         open: whoever shows nothing is let in, as `ANONYMOUS`.
+        quotas: what principals have used.
         auth_timeout: seconds for the first message of a socket whose handshake has shown nothing.
 
     Args:
@@ -38,6 +40,7 @@ class Guard:
     """
 
     def __init__(self, settings: GuardSettings, *, host: str | None = None) -> None:
+        self.quotas = Quotas()
         self.auth_timeout = settings.auth_timeout
         self._settings = settings
         self._keys = _read(settings)
@@ -48,6 +51,7 @@ class Guard:
         self._selective = settings.keys_file is not None or self._jwts is not None
         self.open = not self._selective if settings.anonymous is None else settings.anonymous
         _check(self.open, self._selective, settings, host)
+        self._unlimited = settings.quota == QuotaSettings()
         self._anonymous = msgspec.structs.replace(ANONYMOUS, quota=settings.quota)
 
     async def run(self) -> None:
@@ -62,14 +66,16 @@ class Guard:
 
     # ---- who it is
 
-    def stranger(self) -> Principal:
-        """Who comes without credentials.
+    def stranger(self, address: str) -> Principal:
+        """Who comes without credentials. Each network has a quota of its own.
 
         Raises:
             Unauthorized: nobody may.
         """
         if self.open:
-            return self._anonymous
+            if self._unlimited:
+                return self._anonymous
+            return msgspec.structs.replace(self._anonymous, account=f"anonymous {network_of(address)}")
         raise Unauthorized(f"No credentials; {HOW}.")
 
     def recognise(self, credential: str, address: str, *, final: bool = False) -> Principal:
@@ -91,21 +97,21 @@ class Guard:
         if not self._verified.had(digest):
             self._failures.check(address, now)
         try:
-            principal = self._verify(credential, now, final)
+            principal = self._verify(credential, address, now, final)
         except Unauthorized as error:
             self._verified.drop(digest)
             self._failures.count(address, now)
             _log.info("login_failed", peer=address, reason=error.message)
             raise
-        if principal is not self._anonymous:
+        if principal.id != ANONYMOUS.id:
             self._verified.put(digest, principal, now)
         return principal
 
-    def _verify(self, credential: str, now: float, final: bool) -> Principal:
+    def _verify(self, credential: str, address: str, now: float, final: bool) -> Principal:
         if credential.startswith(tokens.PREFIX):
             return self._tokens.verify(credential, now)
         if not self._selective:
-            return self.stranger()  # SDKs send a key whether one is needed or not
+            return self.stranger(address)  # SDKs send a key whether one is needed or not
         if credential.startswith(keys.PREFIX):
             return self._keys.verify(credential)
         if self._jwts is not None and credential.count(".") == 2:

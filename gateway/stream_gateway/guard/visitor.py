@@ -1,6 +1,7 @@
 """Visitors: who is at the other end of a connection that stays, as far as they have shown."""
 
 import time
+from collections.abc import Callable
 
 from stream_gateway.guard.credentials import checked
 from stream_gateway.guard.guard import Guard
@@ -22,6 +23,22 @@ class Visitor:
         self.principal = principal
         self._guard = guard
         self._address = address
+        self._leave: Callable[[], None] | None = None
+
+    def enter(self) -> None:
+        """Their socket is open; `leave` has to follow.
+
+        Raises:
+            TooManyRequests: they have as many as they may.
+        """
+        if self._leave is None and self.principal is not NOBODY:
+            self._leave = self._guard.quotas.socket(self.principal)
+
+    def leave(self) -> None:
+        """Their socket is closed."""
+        if self._leave is not None:
+            self._leave()
+            self._leave = None
 
     def check(self) -> None:
         """Raise Unauthorized unless they are known, and what they have shown is still good."""
@@ -44,6 +61,7 @@ class Visitor:
         if self.principal is not NOBODY and principal.id != self.principal.id:
             raise Forbidden("This socket is somebody else's already; open another one.")
         self.principal = principal
+        self.enter()
 
     async def settled(self) -> None:
         """Wait until nothing is pending any more."""

@@ -8,7 +8,7 @@ import structlog
 import trio
 
 from stream_gateway.config import LimitSettings, ServerSettings
-from stream_gateway.guard.proxies import plain
+from stream_gateway.guard.proxies import TrustedProxies, plain
 from stream_gateway.server.binding import bind as bind
 from stream_gateway.server.binding import release
 from stream_gateway.server.certificates import Certificates
@@ -49,7 +49,13 @@ class Listener:
         self.connections = 0
         self._hangups = open_hangups()
         self._door = Door(
-            handler, server, limits, certificates=certificates, hangups=self._hangups, turn=turn or Turn()
+            handler,
+            server,
+            limits,
+            certificates=certificates,
+            hangups=self._hangups,
+            turn=turn or Turn(),
+            proxies=TrustedProxies(server.trusted_proxies),
         )
         self._accepting = trio.CancelScope()
         self._exhausted = False

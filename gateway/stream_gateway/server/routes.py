@@ -104,6 +104,10 @@ class Routes:
             await self._options(exchange, row.handlers)
             return
         exchange.principal = await self._recognise(exchange, Admits.PRINCIPALS if row is None else row.admits)
+        headers, refusal = self._guard.quotas.request(exchange.principal)
+        exchange.common += headers
+        if refusal is not None:
+            raise refusal
         if row is None:
             raise NotFound(f"There is nothing at {exchange.path[:128]!r}.")
         handler = row.handlers.get("GET" if exchange.method == "HEAD" else exchange.method)
@@ -133,7 +137,7 @@ class Routes:
         elif admits is Admits.LATER and not self._guard.open:
             return NOBODY
         else:
-            principal = self._guard.stranger()
+            principal = self._guard.stranger(exchange.peer)
         if principal.grant is not None and admits is Admits.PRINCIPALS:
             raise Forbidden("A stream token is good for its stream only; this takes an API key or a JWT.")
         return principal

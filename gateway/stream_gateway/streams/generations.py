@@ -4,7 +4,9 @@ from collections.abc import Callable
 from functools import partial
 
 from stream_gateway.guard.principal import Principal
+from stream_gateway.guard.quotas import Quotas
 from stream_gateway.streams.registry import Registry
+from stream_gateway.streams.spending import spent_on
 from stream_gateway.streams.stream import Stream
 from stream_gateway.upstream.generation import Generation
 from stream_gateway.upstream.provider import Reply
@@ -13,9 +15,14 @@ from stream_protocols.request import Lease, Request
 
 
 class Generations:
-    """Turns requests into streams, or into whole replies. Who answers, after how many attempts, is decided below."""
+    """Turns requests into streams, or into whole replies. Who answers, after how many attempts, is decided below.
 
-    def __init__(self, registry: Registry, router: Router) -> None:
+    Attributes:
+        quotas: what those who ask have used.
+    """
+
+    def __init__(self, registry: Registry, router: Router, quotas: Quotas | None = None) -> None:
+        self.quotas = quotas or Quotas()
         self._registry = registry
         self._router = router
 
@@ -43,18 +50,25 @@ class Generations:
 
         Raises:
             UnknownModel, InvalidField: nobody here answers that.
+            TooManyRequests: the principal has used up what they may have.
             Overloaded: there is no memory for another stream.
         """
         generation = Generation(request, self._router.find(request.model), conversation)
-        stream = self._registry.create(
-            request.model,
-            owner=principal.id,
-            dialect=generation.dialect,
-            lease=lease,
-            key=key,
-            asked=asked,
-            echo=echo,
-        )
+        bill = self.quotas.generation(principal, len(request.body))
+        try:
+            stream = self._registry.create(
+                request.model,
+                owner=principal.id,
+                dialect=generation.dialect,
+                lease=lease,
+                key=key,
+                asked=asked,
+                echo=echo,
+            )
+        except BaseException:
+            bill.settle(0)
+            raise
+        stream.bill = bill
         stream.attempts = generation.attempts
         return stream, partial(self._registry.start, stream, generation.run)
 
@@ -63,6 +77,16 @@ class Generations:
 
         Raises:
             UnknownModel, InvalidField: nobody here answers that.
+            TooManyRequests: the principal has used up what they may have.
             ProviderFailed: there is no answer.
         """
-        return await Generation(request, self._router.find(request.model), conversation).complete()
+        generation = Generation(request, self._router.find(request.model), conversation)
+        bill = self.quotas.generation(principal, len(request.body))
+        tokens, characters = None, 0
+        try:
+            reply = await generation.complete()
+            tokens, characters = spent_on([*reply.events, *([] if reply.usage is None else [reply.usage])])
+            characters = characters or len(reply.body or b"")
+        finally:
+            bill.settle(tokens, characters)
+        return reply

@@ -14,6 +14,7 @@ from stream_gateway.streams.chunkers import Chunkers
 from stream_gateway.streams.fanout import FanOut
 from stream_gateway.streams.producer import Generate, produce
 from stream_gateway.streams.reminders import Reminders
+from stream_gateway.streams.spending import spent
 from stream_gateway.streams.stream import Stream
 from stream_gateway.streams.turn import Turn
 from stream_protocols.dialects import Source
@@ -183,7 +184,10 @@ class Registry:
         self._fanout.add(stream)
 
     def ended(self, stream: Stream) -> None:
-        """A stream has its terminal record: the time for which it is kept begins."""
+        """A stream has its terminal record: it is paid for, and the time for which it is kept begins."""
+        if stream.bill is not None:
+            stream.bill.settle(*(spent(stream.log.after(0)) if stream.bill.counts_tokens else (None, 0)))
+            stream.bill = None
         self._retained[stream] = trio.current_time() + self._settings.retain_for
         self._news.set()
 

@@ -202,9 +202,11 @@ class Session:
         if stream is not None and stream.id in self.following:
             raise BadRequest(f"Stream {stream.id!r} of this key is already on this socket.", param="key")
         if stream is None:
-            stream, produce = self._generations.create(
-                request, self.visitor.principal, lease=lease, key=key, asked=asked
-            )
+            principal = self.visitor.principal
+            _, refusal = self._generations.quotas.request(principal)
+            if refusal is not None:
+                raise refusal
+            stream, produce = self._generations.create(request, principal, lease=lease, key=key, asked=asked)
             stream.chunking = chunking or stream.chunking
             produce()
         start = resume(stream, None, native.NAME)
