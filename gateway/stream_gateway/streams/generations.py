@@ -22,7 +22,7 @@ class Generations:
     """
 
     def __init__(self, registry: Registry, router: Router, quotas: Quotas | None = None) -> None:
-        self.quotas = quotas or Quotas()
+        self.quotas = Quotas() if quotas is None else quotas  # an empty one is false
         self._registry = registry
         self._router = router
 
