@@ -43,8 +43,9 @@ class Watch:
             self._tail = seen[-_OVERLAP:]
 
 
-def watch_files(folder: Path, spared: set[Path]) -> None:
-    """Look into the files that tests have left behind, but for those in which a secret belongs."""
-    for path in folder.rglob("*"):
-        if path.is_file() and not path.is_symlink() and path not in spared and path.stat().st_size <= MAX_FILE:
-            watch(path.read_bytes(), str(path))
+def watch_files(folder: Path) -> None:
+    """Look into the files that tests have left behind, but for those in which a secret belongs (`*.secret`)."""
+    if SECRETS:
+        for path in (path for path in folder.rglob("*") if path.suffix != ".secret"):
+            if path.is_file() and not path.is_symlink() and path.stat().st_size <= MAX_FILE:
+                watch(path.read_bytes(), str(path))
