@@ -135,13 +135,15 @@ def _reload(gateway: Gateway) -> None:
 
 
 def _say_what_to_try(gateway: Gateway) -> None:
-    """One line for people, on standard output; the log is on standard error."""
+    """A line or two for people, on standard output; the log is on standard error."""
     body = """'{"model":"demo","stream":true,"messages":[{"role":"user","content":"Hi"}]}'"""
     server = gateway.config.server
     scheme = "https" if server.tls_certificate else "http"
     address = f"--unix-socket {server.unix} {scheme}://localhost" if server.unix else f"{scheme}://{gateway.host}"
     port = f":{gateway.port}" if gateway.port else ""
     typer.echo(f"Try:  curl -N {address}{port}/v1/chat/completions -d {body}")
+    if server.demo_page and not server.unix:
+        typer.echo(f"Or open  {address}{port}/demo")
 
 
 def _fail(message: str) -> None:

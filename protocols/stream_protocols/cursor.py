@@ -11,9 +11,15 @@ the gateway restarts, and `chat-7` is generated anew: other words, now at event 
 the new log too. The client would get events 41 to 60 of an answer whose beginning it never saw, glued to the
 beginning of another one, and nobody would notice. Each log therefore draws an epoch when it is made, and a
 number counts only within its epoch: a stale cursor is recognised, never misread.
+
+A log may also *go on* under another epoch, when a gateway takes over what another one has left (see `Lives`). Say a
+client has seen events 1 to 57, but only 1 to 50 had been stored when its gateway died. Whoever goes on writes events 51
+to 57 anew, in other words. Up to 50 both epochs are the same, so a cursor from there is good in the new one, too; one
+from beyond stands for words that are void, and its client is told so.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import total_ordering
 from typing import Final, Literal
@@ -25,6 +31,11 @@ MAX_BYTES: Final = 128
 
 MAX_NUMBER: Final = 2**53
 """The integers that JavaScript keeps apart; also bounds what a forged cursor makes us compute."""
+
+Lives = Mapping[str, int]
+"""The earlier epochs of a log, each with the last event of it that still stands."""
+
+NO_LIVES: Final[Lives] = {}
 
 MAX_NAMES: Final = MAX_BYTES - 2 * len(str(MAX_NUMBER)) - len("...")
 """Characters for stream id and epoch together, so that no position outgrows `MAX_BYTES`."""
@@ -67,7 +78,7 @@ class Gap:
     """What cannot be replayed to a client that comes back.
 
     Attributes:
-        reason: `epoch`: its log is gone, and this is another one. `retention`: what it missed was dropped.
+        reason: `epoch`: its log is gone, or what it saw of it is void. `retention`: what it missed was dropped.
         missed: How many events are lost to it, one seen in part included; None when nobody can know.
         resume_seq: The `seq` from which it goes on: the next event it gets is `resume_seq + 1`.
     """
@@ -113,7 +124,7 @@ def parse_cursor(text: str) -> Cursor:
     return Cursor(match["stream"], Position(match["epoch"], seq, offset))
 
 
-def check(cursor: Cursor, *, stream: str, epoch: str, head: int, oldest: int) -> Gap | None:
+def check(cursor: Cursor, *, stream: str, epoch: str, head: int, oldest: int, lives: Lives = NO_LIVES) -> Gap | None:
     """Test whether a log can go on exactly where a client stopped.
 
     Args:
@@ -122,6 +133,7 @@ def check(cursor: Cursor, *, stream: str, epoch: str, head: int, oldest: int) ->
         epoch: The log's epoch.
         head: `seq` of the newest event, 0 if there was none yet.
         oldest: `seq` of the oldest event still retained, `head + 1` if none is.
+        lives: the log's earlier epochs.
 
     Returns:
         None when every event after the cursor can be replayed, else what cannot.
@@ -134,10 +146,14 @@ def check(cursor: Cursor, *, stream: str, epoch: str, head: int, oldest: int) ->
     if cursor.stream != stream:
         raise CursorOfAnotherStream(f"The cursor belongs to stream {cursor.stream!r}, not to {stream!r}.")
     position = cursor.position
-    if position.epoch != epoch:
-        return Gap("epoch", None, oldest - 1)
     begun = position.seq + (position.offset > 0)
-    if begun > head:
+    if position.epoch != epoch:
+        stands = lives.get(position.epoch)
+        if stands is None:
+            return Gap("epoch", None, oldest - 1)
+        if begun > stands:
+            return Gap("epoch", None, max(stands, oldest - 1))
+    elif begun > head:
         raise CursorFromFuture(
             f"The cursor points at event {begun}, but {stream!r} is at {head}; send one that we gave you."
         )

@@ -16,12 +16,12 @@ import structlog
 import trio
 
 from stream_gateway.config import Config, GuardSettings, LimitSettings, ServerSettings, SocketSettings, StreamSettings
-from stream_gateway.engines.memory import MemoryEngine
 from stream_gateway.guard.guard import Guard
 from stream_gateway.server.exchange import Exchange
 from stream_gateway.server.listener import Listener, bind
 from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.sockets.socket import WebSocket
+from stream_gateway.streams.budget import Budget
 from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.upstream.routing.router import Router
@@ -45,7 +45,7 @@ def echo(socket: WebSocket) -> tuple[Callable[[str | bytes], None], Callable[[],
 
 def echo_service(settings: SocketSettings) -> SocketService:
     """A service without streams: an echo needs none."""
-    registry = Registry(StreamSettings(), MemoryEngine(1))
+    registry = Registry(StreamSettings(), Budget(1))
     return SocketService(settings, registry, Generations(registry, Router(Config(), {})), Guard(GuardSettings()))
 
 

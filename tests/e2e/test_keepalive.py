@@ -9,6 +9,7 @@ import openai
 import pytest
 import trio
 
+from stream_gateway.guard.principal import ANONYMOUS
 from tests.doubles import sdk as openai_sdk
 from tests.doubles.gate import Gate
 from tests.doubles.gateway_client import native_text, openai_text
@@ -17,6 +18,7 @@ from tests.doubles.openai_server import OpenAIServer
 from tests.doubles.sdk import MESSAGES, text_of, unfinished_generators
 from tests.doubles.served_gateway import Serve, ServedGateway
 from tests.doubles.sse_reader import SseReader
+from tests.doubles.waiting import until
 
 pytestmark = unfinished_generators
 
@@ -41,6 +43,24 @@ async def test_in_a_silent_stream(upstream: OpenAIServer, gateway: ServedGateway
     assert openai_text(seen + await events.rest()) == script.text
 
 
+async def test_after_events_that_took_their_time(upstream: OpenAIServer, serve: Serve) -> None:
+    """The kernel has taken them all, and not sent the last ones yet; nothing comes that would have anybody look."""
+    gateway = await serve(server={"keepalive": KEEPALIVE})
+    upstream.scripts["m"] = script = Script(deltas=words(4000), gate=(gate := Gate()))
+    stream = (await gateway.create("m"))["id"]
+    response = await gateway.subscribe(stream, receive_buffer=4096)
+    log = gateway.gateway._registry.get(stream, ANONYMOUS).log
+    (follower,) = gateway.gateway._registry.get(stream, ANONYMOUS).followers
+    while follower.outlet.clear():
+        gate.release()
+        await until(lambda head=log.head: log.head > head)  # type: ignore[misc]
+    assert follower.live
+    events = response.events()
+    await events.until_comments(2)
+    gate.open()
+    assert native_text(await events.rest()) == script.text
+
+
 async def test_on_every_kind_of_event_stream(upstream: OpenAIServer, gateway: ServedGateway) -> None:
     upstream.scripts["m"] = Script(gate=(gate := Gate()))
     stream = (await gateway.create("m"))["id"]
@@ -50,6 +70,13 @@ async def test_on_every_kind_of_event_stream(upstream: OpenAIServer, gateway: Se
     gate.open()
     for events in audience:
         assert len(await events.rest()) > 5
+
+
+@pytest.mark.parametrize("accept", ["text/event-stream", "application/x-ndjson"])
+async def test_its_interval_is_announced(gateway: ServedGateway, accept: str) -> None:
+    stream = (await gateway.create("demo-n1-gap0"))["id"]
+    responses = [await gateway.subscribe(stream, accept=accept), await gateway.chat("demo-n1-gap0")]
+    assert [response.head["stream-keepalive"] for response in responses] == ["0.1", "0.1"]
 
 
 async def test_from_the_moment_of_acceptance(upstream: OpenAIServer, gateway: ServedGateway) -> None:

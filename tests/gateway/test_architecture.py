@@ -14,7 +14,7 @@ import stream_protocols
 GATEWAY = Path(stream_gateway.__file__).parent
 PROTOCOLS = Path(stream_protocols.__file__).parent
 
-ASSEMBLING = {"cli", "api", "gateway"}
+ASSEMBLING = {"cli", "api", "asgi", "gateway"}
 """Who may know everything."""
 
 LEAVES = {"config", "tls"}
@@ -33,9 +33,7 @@ BELOW = {
 }
 """Each room, and the rooms that it may import."""
 
-UPWARDS = {
-    ("engines", "streams"): "an engine makes the logs that streams write",
-}
+UPWARDS: dict[tuple[str, str], str] = {}
 """What goes against the direction, and why. Nothing may be added without an equally good reason."""
 
 IO = {

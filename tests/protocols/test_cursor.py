@@ -176,3 +176,32 @@ def test_replayed_and_missed_are_all_there_was(data: st.DataObject) -> None:
     assert missed is not None
     assert resume + 1 >= oldest
     assert seq + missed + len(range(resume + 1, head + 1)) == head
+
+
+# A log that goes on under another epoch
+
+
+LIVES = {"e": 50, "f": 80}
+
+
+@pytest.mark.parametrize(("seq", "offset"), [(0, 0), (49, 3), (50, 0)])
+def test_what_stands_of_an_earlier_life_is_a_place_in_the_new_one(seq: int, offset: int) -> None:
+    cursor = Cursor("s", Position("e", seq, offset))
+    assert check(cursor, stream="s", epoch="g", head=100, oldest=1, lives=LIVES) is None
+
+
+@pytest.mark.parametrize(("epoch", "seq", "offset", "stands"), [("e", 50, 1, 50), ("e", 57, 0, 50), ("f", 81, 0, 80)])
+def test_what_is_void_of_an_earlier_life_is_a_gap(epoch: str, seq: int, offset: int, stands: int) -> None:
+    cursor = Cursor("s", Position(epoch, seq, offset))
+    assert check(cursor, stream="s", epoch="g", head=100, oldest=1, lives=LIVES) == Gap("epoch", None, stands)
+    assert check(cursor, stream="s", epoch="g", head=100, oldest=91, lives=LIVES) == Gap("epoch", None, 90)
+
+
+def test_what_stands_and_was_trimmed() -> None:
+    cursor = Cursor("s", Position("e", 40))
+    assert check(cursor, stream="s", epoch="g", head=100, oldest=61, lives=LIVES) == Gap("retention", 20, 60)
+
+
+def test_an_epoch_that_was_none_of_its_lives() -> None:
+    cursor = Cursor("s", Position("x", 40))
+    assert check(cursor, stream="s", epoch="g", head=100, oldest=1, lives=LIVES) == Gap("epoch", None, 0)

@@ -11,6 +11,7 @@ from stream_gateway.config.settings import CompressionSettings as CompressionSet
 from stream_gateway.config.settings import Config as Config
 from stream_gateway.config.settings import ConfigError as ConfigError
 from stream_gateway.config.settings import CorsSettings as CorsSettings
+from stream_gateway.config.settings import EngineSettings as EngineSettings
 from stream_gateway.config.settings import GuardSettings as GuardSettings
 from stream_gateway.config.settings import HedgeSettings as HedgeSettings
 from stream_gateway.config.settings import JwtSettings as JwtSettings

@@ -26,7 +26,7 @@ class ServerSettings(_Section, frozen=True):
     """The data plane. `port` 0 takes a free one; `send_buffer_bytes` 0 leaves the size to the kernel.
 
     `unix` is a path to listen on instead of `host` and `port`. `trusted_proxies` are networks (or `unix`) whose
-    `X-Forwarded-For` is believed.
+    `X-Forwarded-For` is believed. `demo_page`: whether there is a chat page at `/demo`.
     """
 
     host: str = "127.0.0.1"
@@ -42,6 +42,7 @@ class ServerSettings(_Section, frozen=True):
     tls_key: str | None = None
     proxy_protocol: bool = False
     trusted_proxies: tuple[str, ...] = ()
+    demo_page: bool = True
 
 
 class LimitSettings(_Section, frozen=True):
@@ -62,7 +63,7 @@ class LimitSettings(_Section, frozen=True):
 
 
 class StreamSettings(_Section, frozen=True):
-    """Logs: how much a running one holds, how long an ended one stays, what all together may take.
+    """Logs: how much a running one holds, how long an ended one stays, what all together may take, and what was asked.
 
     `chunking`: of clients that ask for none, on routes that say nothing.
     """
@@ -73,6 +74,23 @@ class StreamSettings(_Section, frozen=True):
     budget_bytes: Bytes = 536_870_912
     lease: Annotated[float, msgspec.Meta(ge=0)] = 30.0
     chunking: str = "adaptive"
+
+
+class EngineSettings(_Section, frozen=True):
+    """Where logs live. `memory`: nowhere else. `sqlite`: in a file, too; `redis`: in Redis or Valkey, too.
+
+    `sync`: `behind` shows events to clients at once, `strict` only when they are stored. `lease`: seconds after which a
+    gateway that is not heard of any more has lost its streams. `fsync`: of SQLite; `commit` survives a power cut.
+    `prefix`: of all keys in Redis.
+    """
+
+    kind: Literal["memory", "sqlite", "redis"] = "memory"
+    path: str = "streams.db"
+    url: str = "redis://127.0.0.1:6379/0"
+    prefix: str = "stream-gateway"
+    sync: Literal["behind", "strict"] = "behind"
+    fsync: Literal["commit", "checkpoint", "off"] = "checkpoint"
+    lease: Seconds = 10.0
 
 
 class SocketSettings(_Section, frozen=True):
@@ -296,6 +314,7 @@ class Config(_Section, frozen=True):
     server: ServerSettings = ServerSettings()
     limits: LimitSettings = LimitSettings()
     streams: StreamSettings = StreamSettings()
+    engine: EngineSettings = EngineSettings()
     sockets: SocketSettings = SocketSettings()
     compression: CompressionSettings = CompressionSettings()
     cors: CorsSettings = CorsSettings()

@@ -13,7 +13,7 @@ from stream_gateway.guard.addresses import is_loopback, network_of
 from stream_gateway.guard.failures import FailedLogins
 from stream_gateway.guard.jwts import Jwts
 from stream_gateway.guard.keys import KeyRing, read_keys
-from stream_gateway.guard.principal import ANONYMOUS, Grant, Principal
+from stream_gateway.guard.principal import ANONYMOUS, LOCAL, Grant, Principal
 from stream_gateway.guard.quotas import Quotas
 from stream_gateway.guard.tokens import StreamTokens, read_secrets
 from stream_gateway.guard.verified import Verified, digest_of
@@ -65,6 +65,11 @@ class Guard:
             await self._jwts.settled()
 
     # ---- who it is
+
+    @property
+    def local(self) -> Principal:
+        """The program that the gateway runs in. Where strangers are let in, its streams are theirs as well."""
+        return msgspec.structs.replace(LOCAL, id=ANONYMOUS.id) if self.open else LOCAL
 
     def stranger(self, address: str) -> Principal:
         """Who comes without credentials. Each network has a quota of its own.

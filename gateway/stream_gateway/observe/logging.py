@@ -15,7 +15,8 @@ def configure_logging(settings: LogSettings) -> None:
     """Set up structlog for the whole process."""
     console = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
     timestamp = structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console)
-    processors: list[Any] = [structlog.processors.add_log_level, timestamp]
+    # The ids of the connection and the stream that a task works for stand on each of its lines.
+    processors: list[Any] = [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, timestamp]
     if console:
         # Not the formatter that shows local variables: there are credentials among them.
         processors.append(structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback))

@@ -11,6 +11,7 @@ import trio
 from stream_gateway.config import LimitSettings, ServerSettings
 from stream_gateway.guard.addresses import Connections
 from stream_gateway.guard.proxies import TrustedProxies
+from stream_gateway.observe.statistics import ConnectionStatistics
 from stream_gateway.server import proxy
 from stream_gateway.server.certificates import Certificates
 from stream_gateway.server.exchange import Exchange
@@ -67,8 +68,11 @@ class Door:
         self._exchanges = 0
         self._left = trio.Event()  # some exchange or connection has ended
 
-    async def serve(self, transport: Transport) -> None:
+    async def serve(self, transport: Transport, seen: ConnectionStatistics) -> None:
         """Serve a connection until it ends, and close it.
+
+        Args:
+            seen: is told what it speaks, and whose it is.
 
         Raises:
             OSError: it broke, or was never opened; proxy.BadProxyHeader, trio.TooSlowError: the latter.
@@ -84,13 +88,13 @@ class Door:
                 return
             self._addresses.enter(peer)
             try:
-                await self._serve(transport, initial)
+                await self._serve(transport, initial, seen)
             finally:
                 self._addresses.leave(peer)
         finally:
             transport.close()
 
-    async def _serve(self, transport: Transport, initial: bytes) -> None:
+    async def _serve(self, transport: Transport, initial: bytes, seen: ConnectionStatistics) -> None:
         try:
             # Whoever connects has something to say: the patience for idle connections is for those that were used.
             with trio.fail_after(self._limits.header_timeout):
@@ -106,6 +110,7 @@ class Door:
             if self._certificates is None:
                 initial = await self._sniff(transport, initial)
                 http2 = initial.startswith(PREFACE)
+            seen.peer, seen.protocol = transport.peer, "h2" if http2 else "http/1.1"
             if http2:
                 await self._serve_http2(transport, initial)
             elif initial:

@@ -59,9 +59,11 @@ class Exchange(abc.ABC):
         principal: who asks, once that is known.
         began: when the request was accepted, in Trio's time.
         common: headers that every response to this request carries.
+        root: what clients have to put before our paths, where we are a part of somebody's server.
     """
 
     principal: Principal = NOBODY
+    root = ""
 
     def __init__(self, method: str, target: str, headers: Sequence[tuple[bytes, bytes]], peer: str) -> None:
         if not target.startswith("/"):

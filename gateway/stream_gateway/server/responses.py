@@ -10,6 +10,7 @@ from stream_gateway.server.delivery import Start, deliver, resume
 from stream_gateway.server.exchange import Exchange
 from stream_gateway.server.formats import renderer_for, whole_log
 from stream_gateway.server.generations import CONVERSATION, GenerationRoutes
+from stream_gateway.server.streams import ended
 from stream_gateway.streams.stream import Stream
 from stream_protocols.dialects.openai_responses import NAME, OpenAIResponsesEncoder
 from stream_protocols.dialects.openai_responses.output import response_id
@@ -30,12 +31,12 @@ class ResponseRoutes(GenerationRoutes):
 
     async def retrieve(self, exchange: Exchange, name: str) -> None:
         """`GET /v1/responses/{id}`: as it is now, or with `stream=true` its events, after those that were seen."""
-        stream = self._find(name, exchange)
+        cursor = exchange.headers.get("last-event-id")
+        stream = await self._find(name, exchange, cursor)
         if exchange.query("stream") not in ("true", "1"):
             await exchange.respond_json(200, await self._whole(stream), [("Stream-Id", stream.id)])
             return
         chunking = chosen(exchange, self._registry.chunkers)
-        cursor = exchange.headers.get("last-event-id")
         if cursor is not None:
             start = resume(stream, cursor, NAME)
             renderer = renderer_for(stream, NAME, after=start.after, offset=start.offset)
@@ -46,14 +47,13 @@ class ResponseRoutes(GenerationRoutes):
 
     async def cancel(self, exchange: Exchange, name: str) -> None:
         """`POST /v1/responses/{id}/cancel`: end it at its provider; one that has ended is shown as it is."""
-        stream = self._find(name, exchange)
-        stream.cancel("client")
-        await stream.ended.wait()
+        stream = await self._find(name, exchange)
+        await ended(stream)
         await exchange.respond_json(200, await self._whole(stream), [("Stream-Id", stream.id)])
 
     async def delete(self, exchange: Exchange, name: str) -> None:
         """`DELETE /v1/responses/{id}`: forget one that has ended."""
-        stream = self._find(name, exchange)
+        stream = await self._find(name, exchange)
         if not self._registry.discard(stream):
             raise StreamInUse("The response has not ended, or is being read; cancel it first, or wait.")
         await exchange.respond_json(200, {"id": name, "object": "response", "deleted": True})
@@ -70,12 +70,12 @@ class ResponseRoutes(GenerationRoutes):
         stream.start_lease()
         await exchange.respond_json(200, await self._whole(stream), [("Stream-Id", stream.id)])
 
-    def _find(self, name: str, exchange: Exchange) -> Stream:
+    async def _find(self, name: str, exchange: Exchange, after: str | None = None) -> Stream:
         """The stream whose id is in `name`, or whose provider calls its answer so."""
         try:
-            return self._registry.get(name.removeprefix(_PREFIX), exchange.principal)
+            return await self._registry.open(name.removeprefix(_PREFIX), exchange.principal, after)
         except UnknownStream:
-            stream = self._registry.known_as(name, exchange.principal)
+            stream = await self._registry.open_alias(name, exchange.principal)
         if stream is None:
             message = f"There is no response {name[:64]!r} here: it was not streamed, or ended too long ago to be kept."
             raise UnknownStream(message)

@@ -1,8 +1,9 @@
 """`/v1/streams`: streams as resources, created here or by any other endpoint."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+import trio
 
 from stream_gateway.server import polling
 from stream_gateway.server.choice import chosen
@@ -14,13 +15,17 @@ from stream_gateway.server.keepalive import Keepalive
 from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.stream import Stream
+from stream_gateway.streams.vitals import health_of
 from stream_protocols.commands import check_key
 from stream_protocols.cursor import format_cursor
 from stream_protocols.dialects import native
 from stream_protocols.dialects.openai_chat import parse_request
-from stream_protocols.errors import InvalidField, NotAcceptable
+from stream_protocols.errors import InvalidField, NotAcceptable, Overloaded
 from stream_protocols.negotiate import choose_media_type
 from stream_protocols.request import fingerprint, take_chunking
+
+CANCEL_WITHIN: Final = 10.0
+"""Seconds that a cancelled stream may take to end: another node may have to hear of it."""
 
 
 class StreamRoutes:
@@ -41,44 +46,51 @@ class StreamRoutes:
         chunking = chosen(exchange, self._registry.chunkers, field)
         key = check_key(exchange.headers.get("idempotency-key"), param="Idempotency-Key")
         asked = b"" if key is None else fingerprint(request.body)
-        stream = None if key is None else self._registry.find(key, asked, exchange.principal)
+        stream, name = (None, None) if key is None else await self._registry.claim(key, asked, exchange.principal)
         status = 200
         if stream is None:
             status = 201
             conversation = exchange.headers.get(CONVERSATION)
             stream, produce = self._generations.create(
-                request, exchange.principal, lease=request.lease, key=key, asked=asked, conversation=conversation
+                request,
+                exchange.principal,
+                lease=request.lease,
+                key=key,
+                asked=asked,
+                conversation=conversation,
+                name=name,
             )
             stream.chunking = chunking or stream.chunking
             produce()
             stream.start_lease()
+            await self._registry.announced(stream)
         first = format_cursor(stream.id, stream.log.epoch, 0)
-        created = {"id": stream.id, "cursor": first, "status": stream.state, "links": links(stream)}
-        await exchange.respond_json(status, created, [("Location", links(stream)["self"]), ("Stream-Id", stream.id)])
+        places = links(stream, exchange.root)
+        created = {"id": stream.id, "cursor": first, "status": stream.state, "links": places}
+        await exchange.respond_json(status, created, [("Location", places["self"]), ("Stream-Id", stream.id)])
 
     async def show(self, exchange: Exchange, name: str) -> None:
         """`GET /v1/streams/{id}`."""
-        await exchange.respond_json(200, status(self._registry.get(name, exchange.principal)))
+        await exchange.respond_json(200, status(await self._registry.open(name, exchange.principal), exchange.root))
 
     async def cancel(self, exchange: Exchange, name: str) -> None:
         """`DELETE /v1/streams/{id}`: end the generation at its provider; what was said stays readable."""
-        stream = self._registry.get(name, exchange.principal, cancel=True)
-        stream.cancel("client")
-        await stream.ended.wait()
-        await exchange.respond_json(200, status(stream))
+        stream = await self._registry.open(name, exchange.principal, cancel=True)
+        await ended(stream)
+        await exchange.respond_json(200, status(stream, exchange.root))
 
     async def events(self, exchange: Exchange, name: str) -> None:
         """`GET /v1/streams/{id}/events`: the stream from the client's cursor, or from its beginning."""
-        stream = self._registry.get(name, exchange.principal)
         dialect = check_dialect(exchange.query("dialect") or native.NAME)
         # A browser that reconnects repeats the URL it was given: what it has seen since is in the header.
         cursor = exchange.headers.get("last-event-id") or exchange.query("after")
+        stream = await self._registry.open(name, exchange.principal, cursor)
         wait = exchange.query("wait")
         if wait is not None:
             if dialect != native.NAME:
                 raise InvalidField("Long polls (`wait`) are answered in the native dialect only.", param="dialect")
             seconds = polling.wait_of(wait)
-            await polling.answer(exchange, stream, resume(stream, cursor, dialect), seconds)
+            await polling.answer(exchange, stream, resume(stream, cursor, dialect, polls=True), seconds)
             return
         offers = [SSE, NDJSON] if dialect == native.NAME else [SSE]
         chunking = chosen(exchange, self._registry.chunkers)
@@ -90,12 +102,25 @@ class StreamRoutes:
         await deliver(exchange, stream, renderer, start, self._keepalive, chunking)
 
 
-def links(stream: Stream) -> dict[str, str]:
-    """Where a stream's resources are."""
-    return {"self": f"/v1/streams/{stream.id}", "events": f"/v1/streams/{stream.id}/events"}
+async def ended(stream: Stream) -> None:
+    """Cancel a stream, and wait for its end.
+
+    Raises:
+        Overloaded: the node that produces it does not answer.
+    """
+    with stream.held(), trio.move_on_after(CANCEL_WITHIN):
+        stream.cancel("client")
+        await stream.ended.wait()
+    if not stream.log.sealed:
+        raise Overloaded("The node that produces this stream does not answer; try again.", retry_after=1)
 
 
-def status(stream: Stream) -> dict[str, Any]:
+def links(stream: Stream, root: str = "") -> dict[str, str]:
+    """Where a stream's resources are; `root` as in `Exchange`."""
+    return {"self": f"{root}/v1/streams/{stream.id}", "events": f"{root}/v1/streams/{stream.id}/events"}
+
+
+def status(stream: Stream, root: str = "") -> dict[str, Any]:
     """A stream as its resource shows it: state and health."""
     log = stream.log
     return {
@@ -107,10 +132,12 @@ def status(stream: Stream) -> dict[str, Any]:
         "events": log.head,
         "oldest": log.oldest,
         "bytes": log.size,
+        "stored": None if stream.journal is None else stream.journal.stored,
         "subscribers": stream.subscribers,
         "paused": stream.paused,
+        "health": health_of(stream, trio.current_time()),
         "lease": stream.lease,
         "attempts": [msgspec.to_builtins(attempt) for attempt in stream.attempts],
         "end": None if stream.terminal is None else msgspec.to_builtins(stream.terminal),
-        "links": links(stream),
+        "links": links(stream, root),
     }

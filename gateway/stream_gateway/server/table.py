@@ -7,6 +7,7 @@ from stream_gateway.server.generations import GenerationRoutes
 from stream_gateway.server.grants import GrantRoutes
 from stream_gateway.server.keepalive import Keepalive
 from stream_gateway.server.models import ModelRoutes
+from stream_gateway.server.pages import Pages
 from stream_gateway.server.passing import PATHS, PassingRoutes
 from stream_gateway.server.responses import ResponseRoutes
 from stream_gateway.server.routes import Admits, Row
@@ -49,6 +50,15 @@ def table(
         *_streams(StreamRoutes(*shared), GrantRoutes(registry, guard)),
         Row("/v1/dictionaries/current", {"GET": dictionaries.current}, admits=Admits.EVERYBODY),
         Row("/v1/dictionaries/([^/]+)", {"GET": dictionaries.show}, admits=Admits.EVERYBODY),
+    ]
+
+
+def demo_page() -> list[Row]:
+    """The chat page for trying things out."""
+    pages = Pages("demo.html")
+    return [
+        Row("/demo", {"GET": pages.page}, admits=Admits.EVERYBODY),
+        Row("/demo/([^/]+)", {"GET": pages.file}, admits=Admits.EVERYBODY),
     ]
 
 

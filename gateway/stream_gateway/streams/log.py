@@ -12,6 +12,7 @@ Rules:
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from stream_protocols.cursor import NO_LIVES, Lives
 from stream_protocols.events import COVERED, Record, StreamStarted
 
 RECORD_OVERHEAD: Final = 220
@@ -39,14 +40,17 @@ class Log:
     Args:
         stream: the stream's id.
         epoch: names this life of the log: a log that lost its records and began anew has another.
+        head: number of the last record that is not kept; those that follow are appended.
+        lives: earlier epochs (see `cursor.check`).
     """
 
-    __slots__ = ("_dropped", "_records", "epoch", "head", "sealed", "size", "stream")
+    __slots__ = ("_dropped", "_records", "epoch", "head", "lives", "sealed", "size", "stream")
 
-    def __init__(self, stream: str, epoch: str) -> None:
+    def __init__(self, stream: str, epoch: str, *, head: int = 0, lives: Lives = NO_LIVES) -> None:
         self.stream = stream
         self.epoch = epoch
-        self.head = 0
+        self.lives = lives
+        self.head = head
         self.size = 0
         self.sealed = False
         self._records: list[Record] = []

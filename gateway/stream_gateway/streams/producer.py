@@ -8,7 +8,7 @@ import structlog
 from stream_gateway.streams.stream import Stream
 from stream_gateway.upstream.provider import failing
 from stream_protocols.errors import StreamProtocolError
-from stream_protocols.events import StreamCancelled, failure
+from stream_protocols.events import failure
 
 _log = structlog.get_logger()
 
@@ -33,6 +33,7 @@ def produce(stream: Stream, generate: Generate) -> Coroutine[Any, Any, None]:
 
 
 async def _run(stream: Stream, rest: Awaitable[None]) -> None:
+    structlog.contextvars.bind_contextvars(stream=stream.id)
     try:
         with stream.scope:
             await rest
@@ -46,5 +47,5 @@ async def _run(stream: Stream, rest: Awaitable[None]) -> None:
         _log.exception("producer_failed", stream=stream.id)
         stream.fail("internal_error", "The gateway failed while producing this stream; its log says why.")
     except BaseException:  # cancellation from outside, alone or in a nursery's group
-        stream.conclude(StreamCancelled("shutdown"))
+        stream.shut_down()
         raise

@@ -2,24 +2,31 @@
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 
 import trio
 
 from stream_gateway.config import StreamSettings
-from stream_gateway.engines.memory import MemoryEngine
+from stream_gateway.engines.engine import Entry, Stored, owned
 from stream_gateway.guard.principal import Principal
+from stream_gateway.observe.meters import Meters
+from stream_gateway.observe.pulse import Pulse
+from stream_gateway.streams.budget import Budget
 from stream_gateway.streams.chunkers import Chunkers
 from stream_gateway.streams.fanout import FanOut
+from stream_gateway.streams.log import Log
 from stream_gateway.streams.producer import Generate, produce
 from stream_gateway.streams.reminders import Reminders
 from stream_gateway.streams.spending import spent
+from stream_gateway.streams.storage import Storage, key_conflict
 from stream_gateway.streams.stream import Stream
 from stream_gateway.streams.turn import Turn
+from stream_protocols.cursor import parse_cursor
 from stream_protocols.dialects import Source
-from stream_protocols.errors import Forbidden, KeyConflict, Overloaded, UnknownStream
-from stream_protocols.request import Lease
+from stream_protocols.errors import Forbidden, InvalidCursor, Overloaded, UnknownStream
+from stream_protocols.lifecycle import State
+from stream_protocols.request import Lease, Request
 
 RETRY_AFTER: Final = 5
 """Seconds that a client should wait when the byte budget is used up by running streams."""
@@ -34,22 +41,32 @@ class Registry:
     A stream that ended is kept for `retain_for` seconds, or until its bytes are needed for a new one.
 
     Args:
+        budget: bytes that all logs together may take.
         turn: the gateway's, around everything that writes to many clients at once.
         chunkers: the strategies that clients can ask for.
+        storage: where streams are stored, too, and those of other processes are found; None: they live in memory.
+        meters: what the streams count in.
     """
 
     def __init__(
         self,
         settings: StreamSettings,
-        engine: MemoryEngine,
+        budget: Budget,
         turn: Turn | None = None,
         chunkers: Chunkers | None = None,
+        storage: Storage | None = None,
+        meters: Meters | None = None,
     ) -> None:
         self.subscriptions = 0
+        self.request_bytes = 0
         self.turn = turn or Turn()
         self.chunkers = chunkers or Chunkers({}, {})
+        self.meters = meters or Meters()
         self._settings = settings
-        self._engine = engine
+        self._budget = budget
+        self._storage = storage
+        if storage is not None:
+            storage.registry = self
         self._streams: dict[str, Stream] = {}
         # By owner and name: what one calls a stream is nobody else's business.
         self._keys: dict[tuple[str, str], Stream] = {}
@@ -61,12 +78,23 @@ class Registry:
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled; then all running streams end as cancelled by `shutdown`."""
-        async with trio.open_nursery() as self._nursery:
-            self._nursery.start_soon(self._fanout.run)
-            self._nursery.start_soon(self.reminders.run)
-            self._nursery.start_soon(self._expire)
-            task_status.started()
+        """Serve until cancelled; then running streams end as cancelled by `shutdown`, or are left to another node.
+
+        Raises:
+            EngineUnavailable: streams cannot be stored from the beginning.
+        """
+        async with trio.open_nursery() as background:
+            if self._storage is not None:
+                await background.start(self._storage.run)
+            try:
+                async with trio.open_nursery() as self._nursery:
+                    self._nursery.start_soon(self._fanout.run)
+                    self._nursery.start_soon(self.reminders.run)
+                    self._nursery.start_soon(self._expire)
+                    task_status.started()
+            finally:
+                if self._storage is not None:
+                    await self._storage.finish()
 
     def create(
         self,
@@ -78,6 +106,10 @@ class Registry:
         key: str | None = None,
         asked: bytes = b"",
         echo: bytes = b"",
+        route: str | None = None,
+        name: str | None = None,
+        request: Request | None = None,
+        conversation: str | None = None,
     ) -> Stream:
         """A new stream, without a producer yet.
 
@@ -89,23 +121,79 @@ class Registry:
             key: the client's own name for what it asks, so that asking again finds the same stream.
             asked: a digest of what it asks, so that another client's key cannot be mistaken for it.
             echo: see `Source`.
+            route: the name of the route that answers; None: nobody's, and not counted with those that are.
+            name: the stream's id, where `claim` has given it.
+            request, conversation: see `Entry`.
 
         Raises:
-            Overloaded: the byte budget is used up by streams that are still running.
+            Overloaded: see `check_room`; or nothing can be stored.
         """
-        self._make_room()
-        if self._engine.full:
-            raise Overloaded("The gateway's memory for streams is used up; try again later.", retry_after=RETRY_AFTER)
-        name = secrets.token_urlsafe(12)
+        self.check_room()
+        name = name or secrets.token_urlsafe(12)
         source = Source(name, model, int(time.time()), echo)
         lease = self._settings.lease if lease is None else lease
-        log = self._engine.create(name)
-        stream = Stream(source, log, self, self._settings, owner=owner, dialect=dialect, lease=lease)
-        self._streams[name] = stream
-        if key is not None:
-            stream.key, stream.asked = key, asked
-            self._keys[owner, key] = stream
+        pulse = Pulse(self.meters, route, name, trio.current_time())
+        log = Log(name, secrets.token_urlsafe(6))  # random: no log of a former process had this epoch
+        stream = Stream(source, log, self, self._settings, owner=owner, dialect=dialect, lease=lease, pulse=pulse)
+        stream.key, stream.asked = key, asked
+        if self._storage is not None:
+            entry = Entry(
+                stream=name,
+                model=model,
+                created=source.created,
+                dialect=dialect,
+                lease=lease,
+                echo=echo,
+                key=None if key is None else owned(owner, key),
+                asked=asked,
+                owner=owner,
+                route=route,
+                request=request,
+                conversation=conversation,
+            )
+            self._storage.keep(stream, entry)
+        self.admit(stream)
         return stream
+
+    def check_room(self) -> None:
+        """See whether there is memory for one more request.
+
+        Raises:
+            Overloaded: the byte budget is used up by those that are running, their logs and what they asked.
+        """
+        self._make_room()
+        if self._budget.full:
+            raise Overloaded("The gateway's memory for streams is used up; try again later.", retry_after=RETRY_AFTER)
+
+    def restore(self, stored: Stored, lease: Lease) -> Stream:
+        """A stream that is stored, with an empty log that begins where the stored one does; to be filled and admitted.
+
+        Raises:
+            Overloaded: the byte budget is used up.
+        """
+        self.check_room()
+        entry = stored.entry
+        source = Source(entry.stream, entry.model, entry.created, entry.echo)
+        log = Log(entry.stream, stored.epoch, head=stored.oldest - 1, lives=stored.lives)
+        pulse = Pulse(self.meters, entry.route, entry.stream, trio.current_time())
+        stream = Stream(
+            source, log, self, self._settings, owner=entry.owner, dialect=entry.dialect, lease=lease, pulse=pulse
+        )
+        stream.key = None if entry.key is None else entry.key.removeprefix(owned(entry.owner, ""))
+        stream.asked, stream.alias = entry.asked, entry.alias
+        if stored.oldest > 1:
+            stream.state = State.RUNNING
+        return stream
+
+    def admit(self, stream: Stream, kept: float | None = None) -> None:
+        """From now on it can be found here; if it has ended, for so many seconds."""
+        self._streams[stream.id] = stream
+        if stream.key is not None:
+            self._keys[stream.owner, stream.key] = stream
+        if stream.alias is not None:
+            self._aliases[stream.owner, stream.alias] = stream
+        if stream.log.sealed:
+            self._retain(stream, self._settings.retain_for if kept is None else kept)
 
     def find(self, key: str, asked: bytes, principal: Principal) -> Stream | None:
         """The stream that they have created with this key, while it is kept.
@@ -115,10 +203,29 @@ class Registry:
         """
         stream = self._keys.get((principal.id, key))
         if stream is not None and stream.asked != asked:
-            raise KeyConflict(
-                "This key was used for another request; use a new key for each, such as a UUID.", param="key"
-            )
+            raise key_conflict()
         return stream
+
+    def claimed(self, key: str, principal: Principal) -> bool:
+        """Whether `claim` would not have to wait, and `find` does as well."""
+        return self._storage is None or (principal.id, key) in self._keys
+
+    async def claim(self, key: str, asked: bytes, principal: Principal) -> tuple[Stream | None, str | None]:
+        """The stream that they have created with this key, here or elsewhere; else what a new one has to be called.
+
+        Raises:
+            KeyConflict: as `find`.
+            Overloaded: it cannot be known right now whether there is one.
+        """
+        stream = self.find(key, asked, principal)
+        if stream is not None or self._storage is None:
+            return stream, None
+        return await self._storage.claim(owned(principal.id, key), asked)
+
+    async def announced(self, stream: Stream) -> None:
+        """Wait, but not for long, until a new stream can be found elsewhere, too."""
+        if self._storage is not None:
+            await self._storage.announced(stream)
 
     def start(self, stream: Stream, generate: Generate) -> None:
         """Start the stream's producer; what it can do without waiting is done when this returns (see `produce`)."""
@@ -144,16 +251,67 @@ class Registry:
             raise Forbidden("This stream token is good for reading only.")
         return stream
 
+    async def open(self, name: str, principal: Principal, after: str | None = None, *, cancel: bool = False) -> Stream:
+        """The stream of that id, wherever it is, for a principal who may read it (see `get`).
+
+        Args:
+            after: the cursor that its reader shows, if any.
+
+        Raises:
+            UnknownStream, Forbidden: as `get`.
+            InvalidCursor: the cursor is none.
+            Overloaded: it cannot be had right now.
+        """
+        if self._storage is not None:
+            await self._storage.open(name, after)
+        return self.get(name, principal, cancel=cancel)
+
+    def at_hand(self, name: str, after: str | None = None) -> bool:
+        """Whether `open` would not have to wait, and `get` does as well."""
+        if self._storage is None:
+            return True
+        stream = self._streams.get(name)
+        return stream is not None and (after is None or _is_in(stream.log, after))
+
+    async def open_alias(self, alias: str, principal: Principal) -> Stream | None:
+        """As `known_as`, wherever it is.
+
+        Raises:
+            Overloaded: it cannot be had right now.
+        """
+        stream = self.known_as(alias, principal)
+        if stream is None and self._storage is not None:
+            stream = await self._storage.open_alias(alias)
+        return stream if stream is not None and principal.may_read(stream.id, stream.owner) else None
+
+    def held(self, name: str) -> Stream | None:
+        """The stream of that id, if it is here."""
+        return self._streams.get(name)
+
+    def mirrors(self) -> list[Stream]:
+        """What other nodes produce and is read here."""
+        return [stream for stream in self._streams.values() if stream.mirror is not None]
+
+    def watched_elsewhere(self) -> list[Stream]:
+        """What is produced here, and read on other nodes."""
+        return [stream for stream in self._streams.values() if stream.elsewhere]
+
     def known_as(self, alias: str, principal: Principal) -> Stream | None:
         """Their stream whose provider calls its answer so, while it is kept; of several the newest."""
         return self._aliases.get((principal.id, alias))
 
     def discard(self, stream: Stream) -> bool:
         """Give up a stream before its time; False when it has not ended, or somebody is reading it."""
-        if stream not in self._retained or stream.subscribers:
+        if stream not in self._retained or stream.needed:
             return False
         self._forget(stream)
+        if self._storage is not None:
+            self.start_soon(self._storage.forget, stream)
         return True
+
+    def all(self) -> Collection[Stream]:
+        """All of them, running or retained, oldest first; a view that changes with them."""
+        return self._streams.values()
 
     def banish(self, welcome: Callable[[str], bool]) -> None:
         """End the streams of all owners who are not `welcome` any more, and forget those that have ended."""
@@ -175,9 +333,19 @@ class Registry:
 
     def account(self, delta: int) -> None:
         """A stream's log grew or shrank by `delta` bytes."""
-        self._engine.account(delta)
-        if delta > 0 and self._engine.full:
+        self._budget.account(delta)
+        if delta > 0 and self._budget.full:
             self._make_room()
+
+    def hold(self, size: int) -> None:
+        """A running request keeps so many bytes of its body, until they are let go."""
+        self.request_bytes += size
+        self.account(size)
+
+    def let_go(self, size: int) -> None:
+        """It keeps them no longer."""
+        self.request_bytes -= size
+        self.account(-size)
 
     def fan_out(self, stream: Stream) -> None:
         """A stream has live subscriptions that were not served yet."""
@@ -185,11 +353,26 @@ class Registry:
 
     def ended(self, stream: Stream) -> None:
         """A stream has its terminal record: it is paid for, and the time for which it is kept begins."""
+        self._settle(stream)
+        if self._streams.get(stream.id) is stream:
+            self._retain(stream, self._settings.retain_for)
+
+    @staticmethod
+    def _settle(stream: Stream) -> None:
         if stream.bill is not None:
             stream.bill.settle(*(spent(stream.log.after(0)) if stream.bill.counts_tokens else (None, 0)))
             stream.bill = None
-        self._retained[stream] = trio.current_time() + self._settings.retain_for
+
+    def _retain(self, stream: Stream, seconds: float) -> None:
+        self._retained[stream] = trio.current_time() + seconds
         self._news.set()
+
+    def abandon(self, stream: Stream) -> None:
+        """A stream was let go of without an end: it is not here any more."""
+        self._settle(stream)
+        self._budget.account(-stream.log.size)
+        if self._streams.get(stream.id) is stream:
+            self._remove(stream)
 
     def named(self, stream: Stream, alias: str) -> None:
         """A stream's provider has said what it calls the answer."""
@@ -199,20 +382,23 @@ class Registry:
 
     def _make_room(self) -> None:
         """Give up ended streams, oldest first, while the budget is used up; spare those being read."""
-        if self._engine.full:
-            for stream in [stream for stream in self._retained if not stream.subscribers]:
+        if self._budget.full:
+            for stream in [stream for stream in self._retained if not stream.needed]:
                 self._forget(stream)
-                if not self._engine.full:
+                if not self._budget.full:
                     break
 
     def _forget(self, stream: Stream) -> None:
         del self._retained[stream]
+        self._remove(stream)
+        self._budget.account(-stream.log.size)
+
+    def _remove(self, stream: Stream) -> None:
         del self._streams[stream.id]
-        if stream.key is not None:
+        if stream.key is not None and self._keys.get((stream.owner, stream.key)) is stream:
             del self._keys[stream.owner, stream.key]
         if stream.alias is not None and self._aliases.get((stream.owner, stream.alias)) is stream:
             del self._aliases[stream.owner, stream.alias]
-        self._engine.drop(stream.log)
 
     async def _expire(self) -> None:
         while True:
@@ -222,9 +408,18 @@ class Registry:
                 await trio.sleep_until(due)
                 # Meanwhile its bytes may have been needed, and somebody may be reading it right now.
                 if stream in self._retained:
-                    if stream.subscribers:
+                    if stream.needed:
                         del self._retained[stream]
                         self.ended(stream)
                     else:
                         self._forget(stream)
             self._news = trio.Event()
+
+
+def _is_in(log: Log, after: str) -> bool:
+    """Whether a reader's cursor can be looked up in a log: one that is none can be looked at anywhere."""
+    try:
+        position = parse_cursor(after).position
+    except InvalidCursor:
+        return True
+    return position.epoch in log.lives or (position.epoch == log.epoch and position.seq < max(1, log.head))

@@ -26,12 +26,13 @@ class Room:
 
     Attributes:
         limit: bytes that the log may hold while the stream runs.
-        paused: whether the producer waits for room.
+        paused, since: whether the producer waits for room, and since when, in Trio's time.
     """
 
     def __init__(self, stream: Stream, registry: Registry, settings: StreamSettings) -> None:
         self.limit = settings.retain_bytes
         self.paused = False
+        self.since = 0.0
         self._stream = stream
         self._registry = registry
         self._patience = settings.stall_timeout
@@ -43,9 +44,8 @@ class Room:
         """Drop what all have seen and is too much; pause or resume the producer accordingly."""
         if self.paused:
             self._charge()
-        log, limit = self._stream.log, self.limit
-        floor = min((follower.position for follower in self._stream.followers), default=log.head)
-        self._registry.account(-log.trim(floor, limit))
+        log, limit = self._stream.log, self.limit - self._stream.waiting
+        self._registry.account(-log.trim(self._stream.floor, limit))
         full = log.size > limit and not log.sealed
         if full and not self.paused:
             self._pause()
@@ -55,7 +55,8 @@ class Room:
 
     def _pause(self) -> None:
         self.paused = True
-        self._charged_until = trio.current_time()
+        self.since = self._charged_until = trio.current_time()
+        self._stream.pulse.meter.pauses += 1
         self._found = trio.Event()
         if self._stream.valve is not None:
             self._stream.valve.pause()
@@ -66,6 +67,7 @@ class Room:
     def release(self) -> None:
         """Let the producer go on."""
         self.paused = False
+        self._stream.pulse.meter.paused_for += trio.current_time() - self.since
         if self._found is not None:
             self._found.set()
         if self._stream.valve is not None:
@@ -99,5 +101,6 @@ class Room:
             self._culprits = self._in_the_way()
             for follower in self._culprits:
                 if follower.held_up >= self._patience:
+                    self._stream.pulse.meter.lagged += 1
                     follower.close(LAGGED)
             await trio.lowlevel.checkpoint()

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import trio
 
 from stream_gateway.config import StreamSettings
 from stream_gateway.guard.quotas import Bill
+from stream_gateway.observe.pulse import Pulse
 from stream_gateway.streams.follower import Follower
 from stream_gateway.streams.log import Log
 from stream_gateway.streams.reminders import Reminder
@@ -40,7 +42,12 @@ from stream_protocols.render import Renderer
 from stream_protocols.request import Lease
 
 if TYPE_CHECKING:
+    from stream_gateway.streams.journal import Journal
+    from stream_gateway.streams.mirror import Mirror
     from stream_gateway.streams.registry import Registry
+
+MOVED: Final = "moved"
+"""Why subscriptions end whose stream goes on elsewhere."""
 
 FANOUT_SLICE: Final = 64
 """Writes in one run; a longer fan-out goes on after everybody else had a turn."""
@@ -64,6 +71,11 @@ class Stream:
         bill: what it costs whoever has asked for it.
         attempts: what was tried at which target, for those who ask how the stream is.
         valve, silence: see `Answer`, which a stream is.
+        pulse: when its records came, for those who ask how the stream is.
+        journal: stores what is appended; None: nobody does, or another node.
+        mirror: fills it with what another node produces; None: this one does that.
+        abandoned: whether it was let go of without an end.
+        elsewhere: other nodes on which somebody reads it, and until when that is sure.
     """
 
     silence: Silence | None = None
@@ -78,8 +90,10 @@ class Stream:
         owner: str,
         dialect: str | None,
         lease: Lease,
+        pulse: Pulse,
     ) -> None:
         self.source = source
+        self.pulse = pulse
         self.owner = owner
         self.log = log
         self.dialect = dialect
@@ -96,10 +110,15 @@ class Stream:
         self.bill: Bill | None = None
         self.attempts: Sequence[AttemptStatus] = ()
         self.valve: Valve | None = None
+        self.journal: Journal | None = None
+        self.mirror: Mirror | None = None
+        self.abandoned = False
+        self.elsewhere: dict[str, float] = {}
         self.renderers: dict[object, Renderer] = {}
         self._registry = registry
         self._cancel_reason = "lease"
         self._holds = 0
+        self._over = False
         self.followers: dict[Follower, None] = {}
         self._live: dict[Follower, None] = {}
         self._rendered: dict[tuple[Renderer, Framing, int], bytes] = {}
@@ -116,9 +135,14 @@ class Stream:
         return len(self.followers)
 
     @property
+    def needed(self) -> bool:
+        """Whether it has to stay here though it has ended: somebody reads it, or it has yet to be stored."""
+        return bool(self.followers) or (self.journal is not None and self.journal.behind)
+
+    @property
     def over(self) -> bool:
-        """Whether it has its terminal record."""
-        return self.log.sealed
+        """Whether it takes no more records: it has its terminal one, stored or not yet, or was let go of."""
+        return self._over or self.log.sealed
 
     def cursor(self) -> str:
         """The position after the newest record."""
@@ -127,13 +151,22 @@ class Stream:
     # ---- the producer's side
 
     def extend(self, records: Sequence[Record]) -> None:
-        """Append records and hand them to everyone who is live. Ignored after the end."""
+        """Append records, at once or when they are stored. Ignored after the end."""
+        if self.journal is None:
+            self.append(records)
+        elif records and not self.over:
+            self._over = isinstance(records[-1][0], TERMINAL)
+            self.journal.write(records)
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Put records into the log, and hand them to everyone who is live."""
         if not records or self.log.sealed:
             return
         self._follow(records[0][0])
         if len(records) > 1:
             self._follow(records[-1][0])
         self._registry.account(self.log.extend(records))
+        self.pulse.beat(records, trio.current_time())
         if self.terminal is not None:
             self.log.seal()
         self._publish()
@@ -196,20 +229,47 @@ class Stream:
 
     def cancel(self, reason: str) -> None:
         """End the stream on purpose; nothing happens when it has ended."""
-        if not self.log.sealed:
+        if self.over:
+            return
+        if self.mirror is not None:
+            self.mirror.cancel(reason)
+        else:
             self._cancel_reason = reason
             self.scope.cancel()
 
     def conclude(self, event: Terminal | None = None) -> None:
         """Make sure that there is a terminal record: `event`, or that the stream was cancelled."""
-        if not self.log.sealed:
+        if not self.over:
             self.extend([(event or StreamCancelled(self._cancel_reason), None)])
+
+    def shut_down(self) -> None:
+        """The gateway ends. Another one goes on with the stream, if it can; else it ends, too."""
+        if self.journal is not None and self.journal.continuable:
+            self.abandon()
+        else:
+            self.conclude(StreamCancelled("shutdown"))
+
+    def abandon(self, reason: str = MOVED) -> None:
+        """Let go of the stream without an end: its clients find it again, on this node or another."""
+        if self.abandoned:
+            return
+        self._over = self.abandoned = True
+        self._registry.abandon(self)
+        self.scope.cancel()
+        for follower in list(self.followers):
+            follower.close(reason)
+        self.opened.set()
+        self.ended.set()
+        if self._room.paused:
+            self._room.release()
 
     def known_as(self, alias: str) -> None:
         """The provider calls this answer so: the stream can be found by that name, too. Only the first name counts."""
-        if self.alias is None and not self.log.sealed:
+        if self.alias is None and not self.over:
             self.alias = alias
             self._registry.named(self, alias)
+            if self.journal is not None:
+                self.journal.change(msgspec.structs.replace(self.journal.entry, alias=alias))
 
     def fail(self, code: str, message: str, status: int = 500) -> None:
         """End the stream with a failure of our own, unless it has ended."""
@@ -227,6 +287,7 @@ class Stream:
     def detach(self, subscription: Follower) -> None:
         """Count a subscription out; what only it held back may go on."""
         self.lags(subscription)
+        self.pulse.meter.left += not (self.log.sealed and subscription.caught_up)
         subscription.forget_chunks()
         del self.followers[subscription]
         self._registry.subscriptions -= 1
@@ -246,12 +307,22 @@ class Stream:
 
     def start_lease(self) -> None:
         """Let the lease run if nobody is attached."""
-        if self.followers or self._holds or self.log.sealed or self.lease == "finish":
+        if self.followers or self._holds or self.elsewhere or self.over or self.lease == "finish":
             return
         if self.lease == 0:
             self.scope.cancel()
         else:
             self.scope.deadline = trio.current_time() + self.lease
+
+    def watched_by(self, node: str, until: float) -> None:
+        """Somebody reads it on another node: until then, as Trio counts time, the lease does not run."""
+        self.elsewhere[node] = until
+        self._stop_lease()
+
+    def left_by(self, node: str) -> None:
+        """Nobody does any more."""
+        if self.elsewhere.pop(node, None) is not None:
+            self.start_lease()
 
     def remind(self, due: float, callback: Callable[[], float]) -> Reminder:
         """Call back at `due` (see `Reminders`)."""
@@ -274,10 +345,31 @@ class Stream:
         if self._room.paused:
             self._room.look()
 
+    def check_room(self) -> None:
+        """Pause the producer if there is no room for what waits to be stored."""
+        if self.log.size + self.waiting > self._room.limit:
+            self._room.look()
+
+    @property
+    def floor(self) -> int:
+        """Number of the last record that nobody needs any more: all have seen it, and it is stored."""
+        floor = min((follower.position for follower in self.followers), default=self.log.head)
+        return floor if self.journal is None else min(floor, self.journal.floor)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of records that come into the log when they are stored."""
+        return 0 if self.journal is None else self.journal.waiting
+
     @property
     def paused(self) -> bool:
         """Whether the producer waits for room in the log."""
         return self._room.paused
+
+    @property
+    def paused_since(self) -> float | None:
+        """Since when the producer waits for room, in Trio's time; None when it does not."""
+        return self._room.since if self._room.paused else None
 
     async def flowing(self) -> None:
         """Wait until the log has room."""

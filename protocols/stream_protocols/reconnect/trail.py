@@ -19,7 +19,8 @@ class Trail:
     """One reader's way through one stream.
 
     Numbers that are left out are no gap: events that mean nothing to a native client are numbered, and never sent.
-    A gap is there when the gateway says so, or when the stream began anew (another epoch) and it did not.
+    A gap is there when the gateway says so. Another epoch is one, too, unless it begins with a connection for which the
+    gateway has been shown a cursor of the former one, and has said that nothing is missing.
 
     A gap is told together with the first event after it. If the connection is lost in between, the gateway says it
     again, perhaps larger, and the application shall hear of it once.
@@ -32,10 +33,12 @@ class Trail:
         self.cursor = cursor
         self._last = _parse(cursor)
         self._gap: Gap | None = None
+        self._fresh = False
 
     def announce(self, gap: Gap | None) -> None:
         """A connection has begun, and the gateway says what it cannot replay, if anything."""
         self._gap = gap
+        self._fresh = True
 
     def admit(self, cursor: str) -> Admitted | None:
         """Take the event that carries this cursor; None when it was taken before."""
@@ -43,10 +46,13 @@ class Trail:
         if self._seen(cursor, new):
             return None
         gap, self._gap = self._gap, None
+        fresh, self._fresh = self._fresh, False
         self.cursor, self._last = cursor, new
         if last is None or new is None:
             return _PLAIN if gap is None else Admitted(gap)
         if last.position.epoch != new.position.epoch:
+            if fresh and gap is None:
+                return _PLAIN
             return Admitted(gap or Gap("epoch", None, new.position.seq - 1))
         if gap is None or gap.resume_seq <= last.position.seq:
             return _PLAIN  # nothing is missing between what was seen and what comes

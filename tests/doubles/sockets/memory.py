@@ -12,13 +12,13 @@ import trio
 import trio.testing
 
 from stream_gateway.config import Config, GuardSettings, SocketSettings, StreamSettings
-from stream_gateway.engines.memory import MemoryEngine
 from stream_gateway.guard.guard import Guard
 from stream_gateway.guard.principal import ANONYMOUS
 from stream_gateway.server.exchange import BodyOutlet, Exchange, HeaderList
 from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.sockets.socket import WebSocket
 from stream_gateway.server.sockets.wire import Serve
+from stream_gateway.streams.budget import Budget
 from stream_gateway.streams.chunkers import Chunkers
 from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
@@ -186,7 +186,7 @@ class SocketRig:
 
     def __init__(self, settings: SocketSettings, streams: StreamSettings, nursery: trio.Nursery) -> None:
         self.settings = settings
-        self.registry = Registry(streams, MemoryEngine(100_000_000), chunkers=Chunkers({}, {}, "passthrough"))
+        self.registry = Registry(streams, Budget(100_000_000), chunkers=Chunkers({}, {}, "passthrough"))
         router = Router(Config(), {demo.NAME: DemoProvider()})
         self.service = SocketService(
             settings, self.registry, Generations(self.registry, router), Guard(GuardSettings())

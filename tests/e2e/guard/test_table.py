@@ -103,6 +103,8 @@ LINES = [
     Line(_RESPONSE, "GET", f"/v1/responses/{response_id('{id}')}?stream=true"),
     Line(_RESPONSE, "DELETE", f"/v1/responses/{response_id('{id}')}"),
     Line(f"{_RESPONSE}/cancel", "POST", f"/v1/responses/{response_id('{id}')}/cancel"),
+    Line("/demo", "GET", "/demo", EVERYBODY),
+    Line("/demo/([^/]+)", "GET", "/demo/none", EVERYBODY),
     Line("/v1/dictionaries/current", "GET", "/v1/dictionaries/current", EVERYBODY),
     Line("/v1/dictionaries/([^/]+)", "GET", "/v1/dictionaries/none", EVERYBODY),
 ]

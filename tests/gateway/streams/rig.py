@@ -8,13 +8,14 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from stream_gateway.config import StreamSettings
-from stream_gateway.engines.memory import MemoryEngine
 from stream_gateway.guard.principal import ANONYMOUS
+from stream_gateway.streams.budget import Budget
 from stream_gateway.streams.log import cost
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.stream import Stream
 from stream_gateway.streams.subscription import Subscription
 from stream_protocols.chunking import Chunker, Conditions
+from stream_protocols.cursor import Gap
 from stream_protocols.dialects.native import NativeEncoder
 from stream_protocols.events import Event, Record, StreamStarted, TextDelta
 from stream_protocols.render import Renderer, SseRenderer
@@ -50,6 +51,7 @@ class Reader:
         chunker: Chunker | None = None,
     ) -> None:
         self.outlet = outlet
+        self.gap: Gap | None = None
         self.subscription = Subscription(stream, renderer, outlet, after=after, offset=offset, chunker=chunker)
         self.scope = trio.CancelScope()
         self.left = trio.Event()
@@ -86,8 +88,8 @@ class Rig:
     def __init__(self, nursery: trio.Nursery, settings: StreamSettings, budget: int) -> None:
         self.nursery = nursery
         self.settings = settings
-        self.engine = MemoryEngine(budget)
-        self.registry = Registry(settings, self.engine)
+        self.budget = Budget(budget)
+        self.registry = Registry(settings, self.budget)
 
     def stream(self, *, lease: Lease | None = "finish", dialect: str | None = None, started: bool = True) -> Stream:
         """A stream whose producer is the test."""

@@ -128,7 +128,7 @@ async def test_only_what_has_ended_and_nobody_reads_is_discarded(rig: Rig) -> No
     assert rig.registry.discard(stream)
     assert not known(rig, stream)
     assert not rig.registry.discard(stream)
-    assert (rig.engine.used, rig.registry.known, rig.registry.running) == (0, 0, 0)
+    assert (rig.budget.used, rig.registry.known, rig.registry.running) == (0, 0, 0)
 
 
 # Retention
@@ -140,7 +140,7 @@ async def test_an_ended_stream_is_kept_for_a_while(rig: Rig, autojump_clock: Clo
     assert known(rig, stream)
     await trio.sleep(0.2)
     assert not known(rig, stream)
-    assert rig.engine.used == 0
+    assert rig.budget.used == 0
     assert (rig.registry.known, rig.registry.running) == (0, 0)
 
 
@@ -183,7 +183,7 @@ async def test_whoever_reads_on_while_it_is_forgotten_gets_the_rest(rig: Rig) ->
     reader = await rig.reader(found)
     assert reader.outcome is None
     assert len(reader.texts()) == 1
-    assert rig.engine.used == 0
+    assert rig.budget.used == 0
 
 
 # The budget
@@ -193,7 +193,7 @@ async def test_the_bytes_of_all_streams_are_counted(rig: Rig) -> None:
     one, two = rig.stream(), rig.stream()
     one.extend(texts("a"))
     two.extend(sized(5000, 3))
-    assert rig.engine.used == one.log.size + two.log.size
+    assert rig.budget.used == one.log.size + two.log.size
 
 
 async def test_ended_streams_make_room_oldest_first(make_rig: MakeRig) -> None:
@@ -203,10 +203,10 @@ async def test_ended_streams_make_room_oldest_first(make_rig: MakeRig) -> None:
     assert all(known(rig, stream) for stream in old)
     running.extend(sized(2000))
     assert [known(rig, stream) for stream in old] == [False, True, True, True]
-    assert rig.engine.used < 10_000
+    assert rig.budget.used < 10_000
     running.extend(sized(2000))
     assert [known(rig, stream) for stream in old] == [False, False, True, True]
-    assert rig.engine.used == sum(stream.log.size for stream in (*old[2:], running))
+    assert rig.budget.used == sum(stream.log.size for stream in (*old[2:], running))
 
 
 async def test_ended_streams_that_are_being_read_are_spared(make_rig: MakeRig) -> None:
@@ -259,7 +259,7 @@ async def test_forgotten_for_room_before_its_time(make_rig: MakeRig, autojump_cl
     assert [known(rig, stream) for stream in (early, late)] == [False, True]
     await trio.sleep(11)
     assert not known(rig, late)
-    assert rig.engine.used == 0
+    assert rig.budget.used == 0
 
 
 async def test_trimming_gives_bytes_back(make_rig: MakeRig) -> None:
@@ -267,4 +267,4 @@ async def test_trimming_gives_bytes_back(make_rig: MakeRig) -> None:
     stream = rig.stream()
     for _ in range(100):
         stream.extend(sized(500))
-        assert rig.engine.used == stream.log.size <= 3000
+        assert rig.budget.used == stream.log.size <= 3000

@@ -29,7 +29,7 @@ async def test_with_nobody_there_the_oldest_records_go(rig: Rig) -> None:
     for _ in range(50):
         stream.extend(sized(300))
         assert stream.log.size <= RETAIN
-        assert rig.engine.used == stream.log.size
+        assert rig.budget.used == stream.log.size
     assert not stream.paused
     assert stream.log.oldest == stream.log.head - 9
 

@@ -274,7 +274,7 @@ class StreamMachine(RuleBasedStateMachine):
             self.forgotten = True
             with pytest.raises(UnknownStream):
                 self.rig.registry.get(self.stream.id, ANONYMOUS)
-            assert self.rig.engine.used == 0
+            assert self.rig.budget.used == 0
 
     # ---- what must hold
 
@@ -321,7 +321,7 @@ class StreamMachine(RuleBasedStateMachine):
         if log.oldest > 1:
             before = max(first for first, _, _ in self.model.frames() if first < log.oldest)
             assert total(self.model.records[before - 1 :]) > RETAIN
-        assert log.sealed or self.rig.engine.used == log.size
+        assert log.sealed or self.rig.budget.used == log.size
 
     @invariant()
     def the_counts_are_right(self) -> None:

@@ -72,6 +72,13 @@ def test_another_epoch_is_a_gap_even_if_nobody_says_so() -> None:
     assert trail.admit(at(4, epoch="f")) == Admitted(None)
 
 
+def test_another_epoch_is_none_when_the_gateway_knows_the_former_one() -> None:
+    trail = Trail(at(40))
+    trail.announce(None)  # it was shown the cursor, and says that nothing is missing
+    assert trail.admit(at(41, epoch="f")) == Admitted(None)
+    assert trail.admit(at(42, epoch="g")) == Admitted(Gap("epoch", None, 41))
+
+
 @pytest.mark.parametrize("strange", ["v2:abc", "", "é"])
 def test_cursors_of_another_form_are_taken_as_they_are(strange: str) -> None:
     trail = Trail(at(1))

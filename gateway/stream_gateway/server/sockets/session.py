@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from stream_gateway.streams.follower import Follower
 from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.room import LAGGED
-from stream_gateway.streams.stream import Stream
+from stream_gateway.streams.stream import MOVED, Stream
 from stream_protocols import commands
 from stream_protocols.chunking import Chunker
 from stream_protocols.chunking.registry import MakeChunker
@@ -42,6 +43,8 @@ from stream_protocols.render import SocketRenderer
 from stream_protocols.request import check_lease, fingerprint, take_chunking
 
 _log = structlog.get_logger()
+
+Fetch = Callable[[], Awaitable[object]]
 
 BURST: Final = 2.0
 """Seconds' worth of commands that may come at once; at least as many as it takes to subscribe to all streams again."""
@@ -93,7 +96,9 @@ class SocketFollower(Follower):
 
 
 class Session:
-    """Handles what a socket's client says. Nothing here waits.
+    """Handles what a socket's client says.
+
+    Nothing here waits, unless a stream has to be fetched from another node. What the client says meanwhile waits, too.
 
     Args:
         codec: the subprotocol's encoding.
@@ -119,9 +124,15 @@ class Session:
         self._bucket = max(settings.commands_per_second * BURST, settings.streams)
         self._tokens = self._bucket
         self._refilled = trio.current_time()
+        self._names: dict[str, str] = {}  # of streams that are about to be created, by their keys
+        self._fetching = False
+        self._later: deque[str | bytes] = deque()  # no more than the bucket lets through within one fetching
+        self._ended = False
 
     def end(self) -> None:
         """The socket is gone: its streams are left, and their leases begin."""
+        self._ended = True
+        self._later.clear()
         for name in list(self.following):
             self.leave(name)
 
@@ -135,19 +146,63 @@ class Session:
         """Carry out one command and reply to it; a bad one is answered, and harms nothing."""
         if not self._admit():
             self.socket.close(CloseCode.LIMIT_EXCEEDED, "too many commands a second")
-            return
+        elif not self._fetching:
+            self._take(message)
+        elif len(self._later) < self._bucket:
+            self._later.append(message)
+        else:
+            self.socket.close(CloseCode.LIMIT_EXCEEDED, "too many commands at once")
+
+    def _take(self, message: str | bytes) -> None:
         try:
             command = self._codec.decode(message)
-        except StreamProtocolError as error:
-            self._reply(commands.error_reply(self._codec.ref_of(message), error))
-        else:
-            self._carry_out(command, _HANDLERS[type(command)])
-
-    def _carry_out(self, command: Command, handler: Callable[[Session, Any], None]) -> None:
-        try:
             if not isinstance(command, commands.Auth):
                 self.visitor.check()
-            handler(self, command)
+        except StreamProtocolError as error:
+            self._reply(commands.error_reply(self._codec.ref_of(message), error))
+            return
+        fetch = self._fetch(command)
+        if fetch is None:
+            self._carry_out(command)
+        else:
+            self._fetching = True
+            self._registry.start_soon(self._carry_out_later, command, fetch)
+
+    def _fetch(self, command: Command) -> Fetch | None:
+        """What has to be waited for before the command can be carried out: a stream that is not here."""
+        registry = self._registry
+        if isinstance(command, commands.Subscribe) and not registry.at_hand(command.stream, command.after):
+            return partial(registry.open, command.stream, self.visitor.principal, command.after)
+        if isinstance(command, commands.Cancel) and not registry.at_hand(command.stream):
+            return partial(registry.open, command.stream, self.visitor.principal, cancel=True)
+        if (
+            isinstance(command, commands.Create)
+            and command.key
+            and not registry.claimed(command.key, self.visitor.principal)
+        ):
+            return partial(self._claim, command)
+        return None
+
+    async def _carry_out_later(self, command: Command, fetch: Fetch) -> None:
+        """Carry out a command that has to wait, and then those that have come meanwhile, in their order."""
+        refusal: StreamProtocolError | None = None
+        try:
+            await fetch()
+        except StreamProtocolError as error:
+            refusal = error
+        self._fetching = False
+        if self._ended:
+            return
+        if refusal is None:
+            self._carry_out(command)
+        else:
+            self._reply(commands.error_reply(command.ref, refusal))
+        while self._later and not self._fetching:
+            self._take(self._later.popleft())
+
+    def _carry_out(self, command: Command, handler: Callable[[Session, Any], None] | None = None) -> None:
+        try:
+            (handler or _HANDLERS[type(command)])(self, command)
         except StreamProtocolError as error:
             if isinstance(error, LocalError):
                 _log.warning("command_failed", error=error.message)
@@ -194,7 +249,7 @@ class Session:
         self._check_room()
         body, field = take_chunking(_as_json(command.request))
         request = parse_request(body, native=True)
-        chunking = self._chunking(command.chunking or field)
+        chunking = self._chunking(field if command.chunking is None else command.chunking)
         key = commands.check_key(command.key)
         lease = request.lease if command.lease is None else check_lease(command.lease)
         asked = b"" if key is None else fingerprint(request.body)
@@ -206,7 +261,8 @@ class Session:
             _, refusal = self._generations.quotas.request(principal)
             if refusal is not None:
                 raise refusal
-            stream, produce = self._generations.create(request, principal, lease=lease, key=key, asked=asked)
+            name = self._names.pop(key, None) if key is not None else None
+            stream, produce = self._generations.create(request, principal, lease=lease, key=key, asked=asked, name=name)
             stream.chunking = chunking or stream.chunking
             produce()
         start = resume(stream, None, native.NAME)
@@ -236,6 +292,16 @@ class Session:
     def _cancel(self, command: commands.Cancel) -> None:
         self._registry.get(command.stream, self.visitor.principal, cancel=True).cancel("client")
         self._ok(command)
+
+    async def _claim(self, command: commands.Create) -> None:
+        """Learn whose an idempotency key is: the stream is here then, or has a name."""
+        body, _ = take_chunking(_as_json(command.request))
+        key = commands.check_key(command.key)
+        if key is not None:
+            asked = fingerprint(parse_request(body, native=True).body)
+            _, name = await self._registry.claim(key, asked, self.visitor.principal)
+            if name is not None:
+                self._names[key] = name
 
     def _ok(self, command: Command) -> None:
         self._reply(commands.Ok(command.ref))
@@ -284,9 +350,14 @@ class Session:
         if self.following.get(stream.id) is not follower:
             return
         self.leave(stream.id)
-        message = CLOSINGS[CloseCode.LAGGED].meaning if reason == LAGGED else reason
+        message = _MEANINGS.get(reason, reason)
         self._reply(commands.Unsubscribed(stream.id, reason, follower.cursor, message))
 
+
+_MEANINGS: Final = {
+    LAGGED: CLOSINGS[CloseCode.LAGGED].meaning,
+    MOVED: "the stream goes on elsewhere; resume from the last cursor",
+}
 
 _HANDLERS: Final[dict[type[Command], Callable[[Session, Any], None]]] = {
     commands.Create: Session._create,

@@ -1,0 +1,38 @@
+"""Records as bytes. MessagePack: an event with its tag, and the vendor's bytes beside it."""
+
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+import msgspec
+
+from stream_gateway.engines.engine import Batch
+from stream_protocols.events import NativeEvent, Opaque, Record
+
+_Record: TypeAlias = tuple[NativeEvent | Opaque, bytes | None]
+
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_DECODER: Final = msgspec.msgpack.Decoder(list[_Record])
+
+
+class Damaged(Exception):
+    """Stored records that cannot be read."""
+
+
+def encode(records: Sequence[Record]) -> bytes:
+    """Records to bytes."""
+    return _ENCODER.encode(records)
+
+
+def decode(batch: Batch, after: int = 0) -> list[Record]:
+    """The records of a batch that follow number `after`.
+
+    Raises:
+        Damaged: it holds something else than it says.
+    """
+    try:
+        records: list[Record] = list(_DECODER.decode(batch.data))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Damaged(f"records {batch.first} to {batch.last} cannot be read: {error}") from None
+    if len(records) != batch.count:
+        raise Damaged(f"records {batch.first} to {batch.last} are {len(records)}, not {batch.count}")
+    return records[max(0, after - batch.first + 1) :]

@@ -1,0 +1,1 @@
+"""Streams in Redis or Valkey: shared by any number of gateways on any number of machines."""

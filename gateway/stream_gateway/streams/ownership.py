@@ -1,0 +1,188 @@
+"""Who owns which stream: this node's heartbeat, what nodes tell each other, and what becomes of orphans."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import structlog
+import trio
+
+from stream_gateway.engines.engine import Engine, EngineUnavailable
+from stream_gateway.streams.stream import Stream
+from stream_protocols.errors import Overloaded
+
+if TYPE_CHECKING:
+    from stream_gateway.streams.storage import Storage
+
+_log = structlog.get_logger()
+
+BEATS: Final = 3
+"""Heartbeats in a lease."""
+
+ORPHANS: Final = 100
+"""How many streams a node looks at between two heartbeats: the others want some, too."""
+
+INSIST: Final = 10.0
+"""Seconds for which a message that is lost is told again."""
+
+
+class Watched(msgspec.Struct, frozen=True, tag="watched", array_like=True):
+    """A node has readers of a stream; to be repeated with every heartbeat."""
+
+    stream: str
+    node: str
+
+
+class Left(msgspec.Struct, frozen=True, tag="left", array_like=True):
+    """It has none any more."""
+
+    stream: str
+    node: str
+
+
+class Cancel(msgspec.Struct, frozen=True, tag="cancel", array_like=True):
+    """A client on another node wants a stream ended."""
+
+    stream: str
+    reason: str
+
+
+Message = Watched | Left | Cancel
+
+_DECODER: Final = msgspec.msgpack.Decoder(Message)
+
+
+class Ownership:
+    """Keeps what this node owns, and takes what nobody does.
+
+    After the engine was out of reach every lease may have run out, though all nodes are there: a node takes nothing
+    before it has itself been in touch for as long as a lease, in which the others have renewed theirs.
+    """
+
+    def __init__(self, engine: Engine, storage: Storage, lease: float) -> None:
+        self._engine = engine
+        self._storage = storage
+        self._lease = lease
+        self._steady = float("inf")
+        self._taking: dict[str, str] = {}  # streams that may have become ours, and the epochs under which
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        if not self._engine.shared:
+            self._steady = float("-inf")
+        while True:
+            await self._beat()
+            await trio.sleep(self._lease / BEATS)
+
+    async def _beat(self) -> None:
+        now = trio.current_time()
+        try:
+            with trio.move_on_after(self._lease / BEATS) as patience:
+                await self._engine.beat()
+                self._steady = min(self._steady, now)
+                await self._tell_presence()
+                if self.settled:
+                    await self._adopt_orphans()
+            lost = "no answer in time" if patience.cancelled_caught else None
+        except EngineUnavailable as error:
+            lost = error.message
+        if lost is not None:
+            if self._steady != float("inf") and self._engine.shared:
+                _log.warning("heartbeat_failed", error=lost)
+            self._steady = float("inf") if self._engine.shared else self._steady
+        self._forget_readers(trio.current_time())
+
+    @property
+    def settled(self) -> bool:
+        """Whether what has no owner can be told from what has not been heard of yet."""
+        return trio.current_time() - self._steady >= self._lease
+
+    # ---- what nobody owns
+
+    async def _adopt_orphans(self) -> None:
+        orphans = list(await self._engine.orphans(ORPHANS))
+        random.shuffle(orphans)  # several nodes do this at once
+        for name in [*self._taking, *orphans]:
+            try:
+                await self._storage.take(name)
+            except Overloaded as error:
+                _log.warning("takeover_postponed", stream=name, error=error.message)
+
+    async def take(self, name: str) -> bool:
+        """Take a stream over if nobody owns it; False: that has to be waited for.
+
+        Raises:
+            Overloaded: it cannot be had right now. It may be ours all the same, so this is tried again.
+        """
+        held = self._storage.registry.held(name)
+        if not self.settled or (held is not None and held.mirror is None):
+            self._taking.pop(name, None)
+            return False
+        epoch = self._taking.setdefault(name, secrets.token_urlsafe(6))
+        # A client that leaves meanwhile shall not leave half a takeover.
+        with trio.CancelScope(shield=True), trio.move_on_after(self._lease):
+            stored = await self._engine.take(name, epoch)
+            if stored is not None:
+                await self._storage.adopt(stored)
+            self._taking.pop(name, None)
+            return True
+        return False
+
+    # ---- messages
+
+    def hear(self, message: bytes) -> None:
+        """Another node has told us something about a stream of ours."""
+        try:
+            heard = _DECODER.decode(message)
+        except msgspec.DecodeError:
+            _log.warning("message_not_understood", size=len(message))
+            return
+        stream = self._storage.registry.held(heard.stream)
+        if stream is None or stream.mirror is not None:
+            return
+        if isinstance(heard, Watched):
+            stream.watched_by(heard.node, trio.current_time() + self._lease)
+        elif isinstance(heard, Left):
+            stream.left_by(heard.node)
+        else:
+            stream.cancel(heard.reason)
+
+    def watched(self, stream: Stream) -> None:
+        """This node has readers of a stream that another one owns."""
+        self._post(stream.id, Watched(stream.id, self._engine.node))
+
+    def left(self, stream: Stream) -> None:
+        """It has none any more."""
+        self._post(stream.id, Left(stream.id, self._engine.node))
+
+    def cancel(self, name: str, reason: str) -> None:
+        """End a stream that another node owns."""
+        self._post(name, Cancel(name, reason))
+
+    def _post(self, name: str, message: Message) -> None:
+        self._storage.registry.start_soon(self._tell, name, msgspec.msgpack.encode(message))
+
+    async def _tell(self, name: str, message: bytes) -> None:
+        with trio.move_on_after(INSIST):
+            while True:
+                try:
+                    await self._engine.tell(name, message)
+                except EngineUnavailable:
+                    await trio.sleep(random.uniform(0.1, 0.5))
+                else:
+                    return
+
+    async def _tell_presence(self) -> None:
+        for stream in self._storage.registry.mirrors():
+            await self._engine.tell(stream.id, msgspec.msgpack.encode(Watched(stream.id, self._engine.node)))
+
+    def _forget_readers(self, now: float) -> None:
+        """A node that has not repeated itself for a lease has died, or nobody there reads on."""
+        if self._steady == float("inf"):
+            return  # it is we who hear nothing
+        for stream in self._storage.registry.watched_elsewhere():
+            for node in [node for node, until in stream.elsewhere.items() if until <= now]:
+                stream.left_by(node)

@@ -1,0 +1,114 @@
+"""What is particular to Redis: it goes away and comes back, and the engine with it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from stream_gateway.engines.engine import EngineUnavailable, Outcome
+from stream_gateway.engines.redis.engine import PATIENCE, RedisEngine
+from tests.doubles.redis_server import RedisServer, redis_server
+from tests.doubles.waiting import until
+from tests.gateway.engines.conftest import Node
+from tests.gateway.engines.test_contract import ENTRY, Watch, create, numbers, stored, write
+
+UNCLOSED = "Exception ignored in. <function MemoryObject:pytest.PytestUnraisableExceptionWarning"
+
+pytestmark = [
+    pytest.mark.deadline(60),
+    # coredis leaves the channels inside of a connection that broke to the garbage collector.
+    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),
+    pytest.mark.filterwarnings(f"ignore:{UNCLOSED}"),
+]
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[RedisServer]:
+    async with redis_server(tmp_path) as server:
+        yield server
+
+
+async def node(nursery: trio.Nursery, server: RedisServer) -> Node:
+    made = Node(RedisEngine(server.url, lease=10))
+    await nursery.start(made.engine.run, made.heard.append)
+    await made.engine.beat()
+    return made
+
+
+async def works(node: Node) -> None:
+    """Wait until it is of use again."""
+    with trio.fail_after(20):
+        while True:
+            try:
+                await node.engine.beat()
+            except EngineUnavailable:
+                await trio.sleep(0.05)
+            else:
+                return
+
+
+async def test_it_comes_back_by_itself_with_all_that_was_acknowledged(
+    nursery: trio.Nursery, server: RedisServer
+) -> None:
+    one, two = await node(nursery, server), await node(nursery, server)
+    await create(one)
+    watch = Watch()
+    two.engine.watch("s", 0, watch.feed)
+    await until(lambda: watch.numbers == [1, 2, 3])
+    for number in range(4, 7):
+        await server.kill()
+        with pytest.raises(EngineUnavailable, match="Redis"):
+            await one.engine.commit([write(number)])
+        await server.start()
+        await works(one)
+        await works(two)
+        assert await one.engine.commit([write(number)]) == [Outcome.STORED]
+        assert await two.engine.tell("s", b"%d" % number)
+    await until(lambda: watch.numbers == [1, 2, 3, 4, 5, 6])
+    await until(lambda: one.heard == [b"4", b"5", b"6"])
+    assert (await stored(two)).head == 6
+
+
+async def test_a_server_that_says_nothing_is_not_waited_for_for_long(
+    nursery: trio.Nursery, server: RedisServer
+) -> None:
+    one = await node(nursery, server)
+    await create(one)
+    server.suspend()
+    with trio.fail_after(PATIENCE + 3), pytest.raises(EngineUnavailable):
+        await one.engine.commit([write(4, 2)])
+    server.resume()
+    await works(one)
+    assert await one.engine.commit([write(4, 2)]) == [Outcome.STORED]  # it may have been made already
+    assert numbers(await one.engine.read("s", 0, 10**6)) == [1, 2, 3, 4, 5]
+
+
+async def test_a_gateway_that_starts_before_it_waits_for_it(nursery: trio.Nursery, server: RedisServer) -> None:
+    await server.kill()
+    ready = trio.Event()
+    made = Node(RedisEngine(server.url))
+
+    async def start() -> None:
+        await nursery.start(made.engine.run, made.heard.append)
+        ready.set()
+
+    nursery.start_soon(start)
+    await trio.sleep(0.3)
+    assert not ready.is_set()
+    await server.start()
+    await ready.wait()
+    assert await made.engine.commit([write(1, entry=ENTRY)]) == [Outcome.STORED]
+
+
+async def test_a_storm_of_cancelled_calls_breaks_nothing(nursery: trio.Nursery, server: RedisServer) -> None:
+    one = await node(nursery, server)
+    await create(one)
+    for number in range(200):
+        with trio.move_on_after(0.0005 * (number % 5)):
+            await one.engine.find("s")
+    async with trio.open_nursery() as many:
+        for _ in range(100):
+            many.start_soon(stored, one)
