@@ -120,7 +120,7 @@ class Gateway:
             self.trace_with(self._tracer)
         self._keepalive = Keepalive(config.server.keepalive)
         self._router = Router(config, self._providers(), meters=self.meters)
-        self.generations = Generations(self._registry, self._router)
+        self.generations = Generations(self._registry, self._router, self.guard.quotas)
         if self._storage is not None:
             self._storage.revive = self.generations.revive
         self._sockets = SocketService(config.sockets, self._registry, self.generations, self.guard)
@@ -164,6 +164,7 @@ class Gateway:
             nursery = self._nursery
             nursery.start_soon(self._pump.run)
             nursery.start_soon(self._keepalive.run)
+            nursery.start_soon(self.guard.run)
             nursery.start_soon(self._sockets.run)
             for provider in self._vendors.values():
                 nursery.start_soon(self._tend, provider)
@@ -243,7 +244,7 @@ class Gateway:
         self.meters.exemplars = config.control.exemplars
         self._router.configure(config, self._providers())
         self.routes.origins = OriginPolicy(config.cors.origins)
-        self._sockets.settings = config.sockets
+        self._sockets.reload(config.sockets)
         self._keepalive.interval = config.server.keepalive
         self._registry.chunkers = chunkers
         self._registry.settings = config.streams

@@ -20,6 +20,7 @@ from stream_gateway.streams.fanout import FanOut
 from stream_gateway.streams.log import Log
 from stream_gateway.streams.producer import Generate, produce
 from stream_gateway.streams.reminders import Reminders
+from stream_gateway.streams.spending import spent
 from stream_gateway.streams.storage import Storage, key_conflict
 from stream_gateway.streams.stream import Stream
 from stream_gateway.streams.turn import Turn
@@ -383,9 +384,16 @@ class Registry:
         self._fanout.add(stream)
 
     def ended(self, stream: Stream) -> None:
-        """A stream has its terminal record: the time for which it is kept begins."""
+        """A stream has its terminal record: it is paid for, and the time for which it is kept begins."""
+        self._settle(stream)
         if self._streams.get(stream.id) is stream:
             self._retain(stream, self.settings.retain_for)
+
+    @staticmethod
+    def _settle(stream: Stream) -> None:
+        if stream.bill is not None:
+            stream.bill.settle(*(spent(stream.log.after(0)) if stream.bill.counts_tokens else (None, 0)))
+            stream.bill = None
 
     def _retain(self, stream: Stream, seconds: float) -> None:
         self._retained[stream] = trio.current_time() + seconds
@@ -393,6 +401,7 @@ class Registry:
 
     def abandon(self, stream: Stream) -> None:
         """A stream was let go of without an end: it is not here any more."""
+        self._settle(stream)
         self._budget.account(-stream.log.size)
         if self._streams.get(stream.id) is stream:
             self._remove(stream)
