@@ -31,7 +31,7 @@ async def test_a_key_that_is_revoked_under_way(keyed: Keyed) -> None:
         stream = client.stream(model=HELD, messages=[{"role": "user", "content": "hello"}])
         await anext(stream)
         remove_key(keyed.path, "bob")
-        gateway.gateway.reload()
+        gateway.gateway.reload(gateway.gateway.config)
         with pytest.raises(Unauthorized):
             async for _ in stream:
                 pass
