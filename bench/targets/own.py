@@ -1,8 +1,10 @@
 """The targets that come with this repository: nothing, the floor, the gateway, and the faulty relays."""
 
 import dataclasses
+import hashlib
 import importlib.metadata
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
@@ -104,6 +106,30 @@ def _start_gateway_with_tls(site: Site) -> Start:
     return Start([str(_gateway_command()), "serve", "--config", str(config)])
 
 
+BENCH_KEY = "sgk_bec400000000_" + "b" * 43
+"""The load's key: known to everybody, and good for a gateway on loopback while a bench runs."""
+
+_GUARD_CONFIG = """
+[guard]
+keys_file = "{keys}"
+
+[guard.quota]
+requests_per_minute = 100000000
+tokens_per_minute = 1000000000
+streams = 100000
+"""
+
+
+def _start_gateway_with_keys(site: Site) -> Start:
+    keys, config = site.folder / "keys.json", site.folder / "gateway-keys.toml"
+    digest = hashlib.sha256(BENCH_KEY.encode()).hexdigest()
+    keys.write_text(json.dumps({"keys": [{"id": "bec400000000", "name": "bench", "hash": digest, "created": 0}]}))
+    keys.chmod(0o600)
+    text = _GATEWAY_CONFIG.format(host=site.host, port=site.port, upstream=site.upstream)
+    config.write_text(text + _GUARD_CONFIG.format(keys=keys))
+    return Start([str(_gateway_command()), "serve", "--config", str(config)])
+
+
 def _module(module: str, *arguments: str) -> "Starter":
     return Starter(module, arguments)
 
@@ -154,6 +180,15 @@ TARGETS = [
         can=frozenset(),
         fan_out=FanOut(_STREAMS.create, _STREAMS.ways),
         tls=True,
+    ),
+    Target(
+        name="gateway-keys",
+        about="Stream Gateway, with a key for every request and a quota for every key",
+        kind="gateway",
+        install=_gateway_version,
+        start=_start_gateway_with_keys,
+        can=frozenset({"chat", "keys"}),
+        headers={"authorization": f"Bearer {BENCH_KEY}"},
     ),
     *(
         Target(
