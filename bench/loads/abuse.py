@@ -10,6 +10,7 @@ from bench.client import Client, request_bytes
 from bench.histogram import Histogram
 from bench.loads.run import Run
 from bench.loop import now_ns
+from bench.targets.keys import ABUSER_KEY
 from bench.wire import Script
 
 _APART = 5_000_000
@@ -53,15 +54,14 @@ class Attack:
         self._again(self.slow_writers, _CRUMB)
 
     def slow_readers(self) -> None:
-        """Asks for long answers, and reads nothing of them."""
-        request = self._run.chat(Script(n=2_000, size=1_000))
+        """Asks for long answers with a key of its own, and reads nothing of them."""
+        key = {"authorization": f"Bearer {ABUSER_KEY}"}
+        request = self._run.chat(Script(n=100_000, size=2_000, gap=10_000), True, **key)
         for _ in range(20):
             if len(self._sockets) >= self._count:
                 break
             if (fresh := self._connect(4_096)) is not None:
-                fresh.setblocking(True)
-                fresh.sendall(request)
-                fresh.setblocking(False)
+                self._say(fresh, request)
                 self.done += 1
         self._again(self.slow_readers)
 

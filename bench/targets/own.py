@@ -1,14 +1,13 @@
 """The targets that come with this repository: nothing, the floor, the gateway, and the faulty relays."""
 
 import dataclasses
-import hashlib
 import importlib.metadata
 import importlib.util
-import json
 import sys
 from pathlib import Path
 
 from bench.relays.faulty import FAULTS
+from bench.targets.keys import BENCH_KEY, write_keys
 from bench.targets.target import Say, Site, Start, Target, Unavailable
 from bench.watching import Command, FanOut, Way
 
@@ -106,9 +105,6 @@ def _start_gateway_with_tls(site: Site) -> Start:
     return Start([str(_gateway_command()), "serve", "--config", str(config)])
 
 
-BENCH_KEY = "sgk_bec400000000_" + "b" * 43
-"""The load's key: known to everybody, and good for a gateway on loopback while a bench runs."""
-
 _GUARD_CONFIG = """
 [guard]
 keys_file = "{keys}"
@@ -122,9 +118,7 @@ streams = 100000
 
 def _start_gateway_with_keys(site: Site) -> Start:
     keys, config = site.folder / "keys.json", site.folder / "gateway-keys.toml"
-    digest = hashlib.sha256(BENCH_KEY.encode()).hexdigest()
-    keys.write_text(json.dumps({"keys": [{"id": "bec400000000", "name": "bench", "hash": digest, "created": 0}]}))
-    keys.chmod(0o600)
+    write_keys(keys)
     text = _GATEWAY_CONFIG.format(host=site.host, port=site.port, upstream=site.upstream)
     config.write_text(text + _GUARD_CONFIG.format(keys=keys))
     return Start([str(_gateway_command()), "serve", "--config", str(config)])
