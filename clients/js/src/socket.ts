@@ -22,8 +22,8 @@ const WAKE_TIMEOUT = 4;
 
 export const PROTOCOL = "stream-gateway.v1+json";
 
-/** The next try goes to another socket. */
-const ELSEWHERE = new Lost("full", null, 0);
+/** What is left here, or does not fit: the next try, if there is one, goes to another socket. */
+export const NOT_HERE = new Lost("full", null);
 
 /** Why a socket is of no use. */
 export type Failure = Lost | ClientError;
@@ -90,7 +90,7 @@ export class Socket {
 
   /** Go on with a stream. */
   subscribe(stream: string, after: string | undefined, signal: AbortSignal): Promise<Inbox> {
-    if (this.inboxes.has(stream)) return Promise.reject(ELSEWHERE); // somebody else was first
+    if (this.inboxes.has(stream)) return Promise.reject(NOT_HERE); // somebody else was first
     const inbox = this._inbox(stream);
     this.inboxes.set(stream, inbox);
     return this._ask({ type: "stream.subscribe", stream, after }, inbox, signal, (reply) => {
@@ -125,7 +125,7 @@ export class Socket {
       if (!reply) throw this.why;
       if (reply.code === "too_many_requests") {
         this.limit = 0; // the gateway has a lower one than we thought
-        throw ELSEWHERE;
+        throw NOT_HERE;
       }
       if (reply.type === "error") throw refusal(reply.code, reply.message, command.after);
       // A newer gateway may push what we do not know, but not answer with it. Servers that echo do.

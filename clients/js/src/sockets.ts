@@ -2,7 +2,7 @@ import { Lost, Unauthorized } from "./errors.js";
 import type { Http } from "./http.js";
 import { Inbox } from "./inbox.js";
 import type { Settings } from "./settings.js";
-import { PROTOCOL, Socket, type Failure } from "./socket.js";
+import { NOT_HERE, PROTOCOL, Socket, type Failure } from "./socket.js";
 import { later, within } from "./time.js";
 
 /** What a `WebSocket` is made with. */
@@ -11,7 +11,6 @@ export type WebSocketClass = new (url: string, protocols: string[]) => WebSocket
 /** Seconds in which every socket has opened, or said why not. */
 const LONG = 600;
 
-const LEFT = new Lost("left", null);
 
 /** The WebSockets of one client: as many as its streams need, and one attempt at a time for all who wait. */
 export class Sockets {
@@ -45,14 +44,14 @@ export class Sockets {
   rest(): void {
     clearTimeout(this._resting);
     this._resting = later(this._settings.idle, () => {
-      for (const socket of this._sockets) if (!socket.inboxes.size && !socket.coming) socket.end(LEFT);
+      for (const socket of this._sockets) if (!socket.inboxes.size && !socket.coming) socket.end(NOT_HERE);
     });
   }
 
   /** Close all. */
   close(): void {
     clearTimeout(this._resting);
-    for (const socket of this._sockets) socket.end(LEFT);
+    for (const socket of this._sockets) socket.end(NOT_HERE);
   }
 
   private async _somewhere(
@@ -66,7 +65,7 @@ export class Sockets {
     if (!socket) this._sockets.push((socket = this._dial()));
     socket.coming++;
     try {
-      await within(LONG, socket.opened, LEFT, signal);
+      await within(LONG, socket.opened, NOT_HERE, signal);
     } finally {
       socket.coming--;
     }

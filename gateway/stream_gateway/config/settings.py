@@ -15,7 +15,15 @@ LOCAL_ORIGINS: Final = ("http://localhost:*", "http://127.0.0.1:*", "http://[::1
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be used: one sentence that names file, key and what was expected."""
+    """A configuration that cannot be used.
+
+    Attributes:
+        problems: what is wrong with it, each in one sentence that names file, key and what was expected.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -120,6 +128,27 @@ class CompressionSettings(_Section, frozen=True):
     br_level: Annotated[int, msgspec.Meta(ge=2, le=8)] = 3
     minimum_bytes: Bytes = 1024
     budget_bytes: Bytes = 134_217_728
+
+
+class ControlSettings(_Section, frozen=True):
+    """The control plane. The admin's token is in an environment variable or a file, and needed off loopback.
+
+    `hosts`: names by which it is called, besides addresses and localhost. `exemplars`: see docs/metrics.md.
+    """
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Port = 9090
+    token_env: str | None = None
+    token_file: str | None = None
+    hosts: tuple[str, ...] = ()
+    exemplars: bool = False
+
+
+class TracingSettings(_Section, frozen=True):
+    """OpenTelemetry's traces; everything else about them is said in its own environment variables."""
+
+    enabled: bool = False
 
 
 class CorsSettings(_Section, frozen=True):
@@ -319,7 +348,9 @@ class Config(_Section, frozen=True):
     compression: CompressionSettings = CompressionSettings()
     cors: CorsSettings = CorsSettings()
     guard: GuardSettings = GuardSettings()
+    control: ControlSettings = ControlSettings()
     log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     providers: dict[str, ProviderSettings] = {}
     routes: dict[str, RouteSettings] = {}

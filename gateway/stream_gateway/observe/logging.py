@@ -2,21 +2,33 @@
 
 import logging
 import sys
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import structlog
+from structlog.typing import EventDict
 
 from stream_gateway.config import LogSettings
 from stream_protocols.redaction import redact
 
+_LEVELS: Final = {"exception": "error", "warn": "warning", "msg": "info"}
+"""The levels of methods that are named otherwise."""
+
+_threshold = logging.INFO
+
 
 def configure_logging(settings: LogSettings) -> None:
     """Set up structlog for the whole process."""
+    set_level(settings.level)
     console = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
     timestamp = structlog.processors.TimeStamper(fmt="%H:%M:%S" if console else "iso", utc=not console)
     # The ids of the connection and the stream that a task works for stand on each of its lines.
-    processors: list[Any] = [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, timestamp]
+    processors: list[Any] = [
+        _important,
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        timestamp,
+    ]
     if console:
         # Not the formatter that shows local variables: there are credentials among them.
         processors.append(structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback))
@@ -27,10 +39,23 @@ def configure_logging(settings: LogSettings) -> None:
         ]
     structlog.configure(
         processors=[*processors, _without_secrets],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.level.upper())),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def set_level(level: str) -> None:
+    """Write what is at least so important, from now on."""
+    global _threshold
+    _threshold = getattr(logging, level.upper())
+
+
+def _important(logger: Any, method: str, event: EventDict) -> EventDict:
+    """Drop what is not. Loggers are made once and for all, so the level cannot be theirs."""
+    if getattr(logging, _LEVELS.get(method, method).upper()) < _threshold:
+        raise structlog.DropEvent
+    return event
 
 
 def _without_secrets(_: Any, __: str, line: Any) -> str:

@@ -131,6 +131,8 @@ class Door:
 
     async def _handle(self, exchange: Exchange) -> None:
         self._exchanges += 1
+        if self._draining:
+            exchange.be_last()
         try:
             await self._handler(exchange)
         finally:
@@ -152,6 +154,11 @@ class Door:
         self._draining = True
         for connection in self._http2:
             connection.drain()
+
+    def limit(self, limits: LimitSettings) -> None:
+        """Hold connections from now on to these limits."""
+        self._limits = limits
+        self._addresses.limit = limits.connections_per_address
 
     async def idle(self) -> None:
         """Wait until nobody waits for an answer, and nobody is connected with HTTP/2."""

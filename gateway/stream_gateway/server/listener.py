@@ -98,6 +98,11 @@ class Listener:
         self._accepting.cancel()
         self._door.drain()
 
+    def reconfigure(self, server: ServerSettings, limits: LimitSettings) -> None:
+        """Serve connections from now on with this `write_timeout` and these limits."""
+        self._server, self._limits = server, limits
+        self._door.limit(limits)
+
     async def idle(self) -> None:
         """Wait until nobody waits for an answer, and nobody is connected with HTTP/2."""
         await self._door.idle()

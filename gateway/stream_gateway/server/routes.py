@@ -16,6 +16,7 @@ from stream_gateway.guard.guard import Guard
 from stream_gateway.guard.jwts import KeysPending
 from stream_gateway.guard.origins import EXPOSED, MAX_AGE, OriginPolicy
 from stream_gateway.guard.principal import NOBODY, Principal
+from stream_gateway.observe.tracing import remember_parent
 from stream_gateway.server.exchange import Exchange, HeaderList
 from stream_protocols.dialects import Dialect
 from stream_protocols.dialects.registry import DIALECTS
@@ -68,15 +69,20 @@ class Row:
 
 
 class Routes:
-    """Serves exchanges: `handle` is what every connection calls."""
+    """Serves exchanges: `handle` is what every connection calls.
+
+    Attributes:
+        origins: whose pages may ask; may be changed at any time.
+    """
 
     def __init__(self, table: Sequence[Row], origins: OriginPolicy, guard: Guard) -> None:
         self.table = table
-        self._origins = origins
+        self.origins = origins
         self._guard = guard
 
     async def handle(self, exchange: Exchange) -> None:
         """Answer one exchange. Nothing but cancellation leaves this; afterwards it is answered, or dead."""
+        remember_parent(exchange.headers.get("traceparent"))
         row, arguments = self._find(exchange.path)
         dialect = DIALECTS[row.dialect] if row is not None and row.dialect else None
         try:
@@ -147,7 +153,7 @@ class Routes:
         origin = exchange.headers.get("origin")
         if origin is None:
             return
-        if not origin.isascii() or not self._origins.allows(origin, exchange.headers.get("host")):
+        if not origin.isascii() or not self.origins.allows(origin, exchange.headers.get("host")):
             raise OriginNotAllowed(
                 f"Pages of {origin[:128]!r} may not use this gateway; add the origin to cors.origins to let them."
             )

@@ -5,6 +5,8 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 
+import msgspec
+import structlog
 import trio
 
 from stream_gateway.config import StreamSettings
@@ -28,6 +30,8 @@ from stream_protocols.errors import Forbidden, InvalidCursor, Overloaded, Unknow
 from stream_protocols.lifecycle import State
 from stream_protocols.request import Lease, Request
 
+_log = structlog.get_logger()
+
 RETRY_AFTER: Final = 5
 """Seconds that a client should wait when the byte budget is used up by running streams."""
 
@@ -39,6 +43,11 @@ class Registry:
     unknown as one that never was.
 
     A stream that ended is kept for `retain_for` seconds, or until its bytes are needed for a new one.
+
+    Attributes:
+        settings: of streams that are made from now on.
+        over: whether it takes no new streams any more.
+        tell: called with each stream that has been produced.
 
     Args:
         budget: bytes that all logs together may take.
@@ -58,11 +67,13 @@ class Registry:
         meters: Meters | None = None,
     ) -> None:
         self.subscriptions = 0
+        self.over = False
+        self.tell: Callable[[Stream], None] | None = None
         self.request_bytes = 0
         self.turn = turn or Turn()
         self.chunkers = chunkers or Chunkers({}, {})
         self.meters = meters or Meters()
-        self._settings = settings
+        self.settings = settings
         self._budget = budget
         self._storage = storage
         if storage is not None:
@@ -76,6 +87,7 @@ class Registry:
         self.reminders = Reminders()
         self._fanout = FanOut(self.turn)
         self._nursery: trio.Nursery | None = None
+        self._producers: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; then running streams end as cancelled by `shutdown`, or are left to another node.
@@ -91,10 +103,18 @@ class Registry:
                     self._nursery.start_soon(self._fanout.run)
                     self._nursery.start_soon(self.reminders.run)
                     self._nursery.start_soon(self._expire)
-                    task_status.started()
+                    async with trio.open_nursery() as self._producers:
+                        task_status.started()
+                        await trio.sleep_forever()
             finally:
                 if self._storage is not None:
                     await self._storage.finish()
+
+    def shut_down(self) -> None:
+        """End all running streams as when cancelled, and take no new ones; what there is can still be read."""
+        self.over = True
+        if self._producers is not None:
+            self._producers.cancel_scope.cancel()
 
     def create(
         self,
@@ -107,6 +127,8 @@ class Registry:
         asked: bytes = b"",
         echo: bytes = b"",
         route: str | None = None,
+        retain_bytes: int | None = None,
+        stored: bool = True,
         name: str | None = None,
         request: Request | None = None,
         conversation: str | None = None,
@@ -122,6 +144,8 @@ class Registry:
             asked: a digest of what it asks, so that another client's key cannot be mistaken for it.
             echo: see `Source`.
             route: the name of the route that answers; None: nobody's, and not counted with those that are.
+            retain_bytes: what its log holds; None for the configured default.
+            stored: whether it is for storage, if there is any.
             name: the stream's id, where `claim` has given it.
             request, conversation: see `Entry`.
 
@@ -131,12 +155,15 @@ class Registry:
         self.check_room()
         name = name or secrets.token_urlsafe(12)
         source = Source(name, model, int(time.time()), echo)
-        lease = self._settings.lease if lease is None else lease
+        lease = self.settings.lease if lease is None else lease
         pulse = Pulse(self.meters, route, name, trio.current_time())
         log = Log(name, secrets.token_urlsafe(6))  # random: no log of a former process had this epoch
-        stream = Stream(source, log, self, self._settings, owner=owner, dialect=dialect, lease=lease, pulse=pulse)
+        settings = self.settings
+        if retain_bytes is not None:
+            settings = msgspec.structs.replace(settings, retain_bytes=retain_bytes)
+        stream = Stream(source, log, self, settings, owner=owner, dialect=dialect, lease=lease, pulse=pulse)
         stream.key, stream.asked = key, asked
-        if self._storage is not None:
+        if self._storage is not None and stored:
             entry = Entry(
                 stream=name,
                 model=model,
@@ -159,8 +186,11 @@ class Registry:
         """See whether there is memory for one more request.
 
         Raises:
-            Overloaded: the byte budget is used up by those that are running, their logs and what they asked.
+            Overloaded: the byte budget is used up by those that are running, their logs and what they asked; or the
+                gateway is about to go.
         """
+        if self.over:
+            raise Overloaded("The gateway is restarting; try again in a moment.", retry_after=RETRY_AFTER)
         self._make_room()
         if self._budget.full:
             raise Overloaded("The gateway's memory for streams is used up; try again later.", retry_after=RETRY_AFTER)
@@ -175,9 +205,9 @@ class Registry:
         entry = stored.entry
         source = Source(entry.stream, entry.model, entry.created, entry.echo)
         log = Log(entry.stream, stored.epoch, head=stored.oldest - 1, lives=stored.lives)
-        pulse = Pulse(self.meters, entry.route, entry.stream, trio.current_time())
+        pulse = Pulse(self.meters, entry.route, entry.stream, trio.current_time(), ours=False)
         stream = Stream(
-            source, log, self, self._settings, owner=entry.owner, dialect=entry.dialect, lease=lease, pulse=pulse
+            source, log, self, self.settings, owner=entry.owner, dialect=entry.dialect, lease=lease, pulse=pulse
         )
         stream.key = None if entry.key is None else entry.key.removeprefix(owned(entry.owner, ""))
         stream.asked, stream.alias = entry.asked, entry.alias
@@ -193,7 +223,7 @@ class Registry:
         if stream.alias is not None:
             self._aliases[stream.owner, stream.alias] = stream
         if stream.log.sealed:
-            self._retain(stream, self._settings.retain_for if kept is None else kept)
+            self._retain(stream, self.settings.retain_for if kept is None else kept)
 
     def find(self, key: str, asked: bytes, principal: Principal) -> Stream | None:
         """The stream that they have created with this key, while it is kept.
@@ -229,7 +259,9 @@ class Registry:
 
     def start(self, stream: Stream, generate: Generate) -> None:
         """Start the stream's producer; what it can do without waiting is done when this returns (see `produce`)."""
-        self.start_soon(produce, stream, generate)
+        if self._producers is None:
+            raise RuntimeError("the registry is not running")
+        self._producers.start_soon(produce, stream, generate)
 
     def start_soon(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
         """Run a task that belongs to a stream, not to a connection."""
@@ -355,7 +387,7 @@ class Registry:
         """A stream has its terminal record: it is paid for, and the time for which it is kept begins."""
         self._settle(stream)
         if self._streams.get(stream.id) is stream:
-            self._retain(stream, self._settings.retain_for)
+            self._retain(stream, self.settings.retain_for)
 
     @staticmethod
     def _settle(stream: Stream) -> None:
@@ -373,6 +405,14 @@ class Registry:
         self._budget.account(-stream.log.size)
         if self._streams.get(stream.id) is stream:
             self._remove(stream)
+
+    def produced(self, stream: Stream) -> None:
+        """A stream has ended, and so have all attempts that were made for it."""
+        if self.tell is not None:
+            try:
+                self.tell(stream)
+            except Exception:  # it is nobody's fault who has a stream
+                _log.exception("telling_failed", stream=stream.id)
 
     def named(self, stream: Stream, alias: str) -> None:
         """A stream's provider has said what it calls the answer."""

@@ -242,6 +242,10 @@ class Stream:
         if not self.over:
             self.extend([(event or StreamCancelled(self._cancel_reason), None)])
 
+    def produced(self) -> None:
+        """Its producer has done all that it will do."""
+        self._registry.produced(self)
+
     def shut_down(self) -> None:
         """The gateway ends. Another one goes on with the stream, if it can; else it ends, too."""
         if self.journal is not None and self.journal.continuable:

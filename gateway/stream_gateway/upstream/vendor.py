@@ -42,8 +42,14 @@ class VendorProvider:
         self._dialect = DIALECTS[settings.dialect]
         self._base = settings.base_url.rstrip("/")
         self._known: dict[tuple[str, bool], httpx.URL] = {}
-        self._key = read_key(name, settings)
-        self._redacted = Redactor(self._key).whole
+        self.settings = settings
+        self.use_key(read_key(name, settings))
+        self.transport = open_transport(name, settings, pump)
+
+    def use_key(self, key: str | None) -> None:
+        """Show this key with requests from now on."""
+        self._key = key
+        self._redacted = Redactor(key).whole
         headers = {
             "Host": httpx.URL(self._base).netloc.decode("ascii"),
             "Content-Type": "application/json",
@@ -51,12 +57,11 @@ class VendorProvider:
             "User-Agent": "stream-gateway",
             **self._dialect.headers,
         }
-        if self._key:
-            headers |= self._dialect.credentials(self._key)
+        if key:
+            headers |= self._dialect.credentials(key)
         # Made once: httpx takes longer over headers than over everything else in a request.
         self._headers = httpx.Headers({**headers, "Accept": "application/json"})
         self._stream_headers = httpx.Headers({**headers, "Accept": "text/event-stream"})
-        self.transport = open_transport(name, settings, pump)
 
     def stream(self, request: Request, model: str, answer: Answer) -> Coroutine[Any, Any, None]:
         """Append the answer's records as they come (see `Provider`)."""

@@ -63,6 +63,22 @@ async def test_events_come_as_they_are_made(upstream: OpenAIServer, gateway: Ser
         assert isinstance([event async for event in stream][-1], StreamFinished)
 
 
+async def test_several_readers_of_one_stream_who_come_before_there_is_a_connection(
+    gateway: ServedGateway, connect: Connect
+) -> None:
+    name = (await gateway.create("demo-n20-gap5"))["id"]
+    texts = []
+
+    async def read() -> None:
+        texts.append(await client.attach(name).text())
+
+    async with connect(gateway.base_url) as client, trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(read)
+    assert len(texts) == 3
+    assert len(set(texts)) == 1
+
+
 async def test_attaching(upstream: OpenAIServer, gateway: ServedGateway, connect: Connect) -> None:
     upstream.scripts["m"] = script = Script(deltas=words(10))
     name = (await gateway.create("m"))["id"]

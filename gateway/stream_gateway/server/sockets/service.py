@@ -33,11 +33,15 @@ COME_BACK_WITHIN: Final = 5.0
 
 
 class SocketService:
-    """Accepts sockets, pings them, and says goodbye to them."""
+    """Accepts sockets, pings them, and says goodbye to them.
+
+    Attributes:
+        settings: of sockets that are accepted from now on.
+    """
 
     def __init__(self, settings: SocketSettings, registry: Registry, generations: Generations, guard: Guard) -> None:
         self.sockets: set[WebSocket] = set()
-        self._settings = settings
+        self.settings = settings
         self._registry = registry
         self._generations = generations
         self._guard = guard
@@ -70,7 +74,7 @@ class SocketService:
         visitor = Visitor(self._guard, exchange.principal, exchange.peer)
 
         def start(socket: WebSocket) -> tuple[Callable[[str | bytes], None], Callable[[], None]]:
-            session = Session(socket, codec, self._registry, self._generations, self._settings, visitor)
+            session = Session(socket, codec, self._registry, self._generations, self.settings, visitor)
             self._sessions[socket] = session
             try:
                 visitor.enter()
@@ -103,16 +107,16 @@ class SocketService:
             raise Overloaded("The gateway is restarting; try again in a moment.", retry_after=round(COME_BACK_WITHIN))
         if self._addresses.full(exchange.peer):
             raise TooManyRequests(
-                f"There are {self._settings.per_address} sockets from {exchange.peer}, which is the limit "
+                f"There are {self.settings.per_address} sockets from {exchange.peer}, which is the limit "
                 "(sockets.per_address)."
             )
-        deflate = negotiate(exchange.headers.get("sec-websocket-extensions"), self._settings.compression)
+        deflate = negotiate(exchange.headers.get("sec-websocket-extensions"), self.settings.compression)
         if deflate is not None:
             headers = [*headers, ("Sec-WebSocket-Extensions", deflate.header())]
         peer = exchange.peer
 
         async def serve(wire: Wire, leftover: bytes) -> None:
-            await self._serve(WebSocket(wire, leftover, self._settings, deflate), peer, start)
+            await self._serve(WebSocket(wire, leftover, self.settings, deflate), peer, start)
 
         await exchange.upgrade(headers, serve)
 
@@ -126,7 +130,7 @@ class SocketService:
         self.sockets.add(socket)
         self._addresses.enter(peer)
         try:
-            with self._reminders.remind(trio.current_time() + self._settings.ping_interval, socket.keep_alive):
+            with self._reminders.remind(trio.current_time() + self.settings.ping_interval, socket.keep_alive):
                 await socket.run(on_message, end)
         finally:
             self.sockets.discard(socket)
@@ -144,6 +148,11 @@ class SocketService:
         self._draining = True
         for socket in list(self.sockets):
             _say_goodbye(socket)
+
+    def reload(self, settings: SocketSettings) -> None:
+        """From now on, new sockets are as these settings say."""
+        self.settings = settings
+        self._addresses.limit = settings.per_address
 
     def banish(self, welcome: Callable[[str], bool]) -> None:
         """Close the sockets of all principals who are not `welcome` any more."""
