@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from bench.relays.faulty import FAULTS
+from bench.targets.keys import BENCH_KEY, write_keys
 from bench.targets.target import Say, Site, Start, Target, Unavailable
 from bench.watching import Command, FanOut, Way
 
@@ -110,6 +111,25 @@ def _start_gateway_with_tls(site: Site) -> Start:
     return Start([str(_gateway_command()), "serve", "--config", str(config)])
 
 
+_GUARD_CONFIG = """
+[guard]
+keys_file = "{keys}"
+
+[guard.quota]
+requests_per_minute = 100000000
+tokens_per_minute = 1000000000
+streams = 100000
+"""
+
+
+def _start_gateway_with_keys(site: Site) -> Start:
+    keys, config = site.folder / "keys.json", site.folder / "gateway-keys.toml"
+    write_keys(keys)
+    text = _GATEWAY_CONFIG.format(host=site.host, port=site.port, upstream=site.upstream)
+    config.write_text(text + _GUARD_CONFIG.format(keys=keys))
+    return Start([str(_gateway_command()), "serve", "--config", str(config)])
+
+
 def _module(module: str, *arguments: str) -> "Starter":
     return Starter(module, arguments)
 
@@ -160,6 +180,15 @@ TARGETS = [
         can=frozenset(),
         fan_out=FanOut(_STREAMS.create, _STREAMS.ways),
         tls=True,
+    ),
+    Target(
+        name="gateway-keys",
+        about="Stream Gateway, with a key for every request and a quota for every key",
+        kind="gateway",
+        install=_gateway_version,
+        start=_start_gateway_with_keys,
+        can=frozenset({"chat", "keys"}),
+        headers={"authorization": f"Bearer {BENCH_KEY}"},
     ),
     *(
         Target(

@@ -100,12 +100,12 @@ class Guard:
         if principal is not None:
             return principal
         if not self._verified.had(digest):
-            self._failures.check(address, now)
+            self._failures.check(address, time.monotonic())
         try:
             principal = self._verify(credential, address, now, final)
         except Unauthorized as error:
             self._verified.drop(digest)
-            self._failures.count(address, now)
+            self._failures.count(address, time.monotonic())
             _log.info("login_failed", peer=address, reason=error.message)
             raise
         if principal.id != ANONYMOUS.id:
@@ -149,15 +149,18 @@ class Guard:
     # ---- changes
 
     def reload(self) -> None:
-        """Read keys again, and verify everybody anew.
+        """Read keys and secrets again, and verify everybody anew.
 
         Raises:
-            ConfigError: they cannot be read; those that were are still good.
+            ConfigError: one cannot be read; all that were are still good.
         """
-        self._keys = _read(self._settings)
-        self._verified.clear()
+        ring, secrets = _read(self._settings), read_secrets(self._settings)
         if self._jwts is not None:
             self._jwts.reload()
+        self._keys = ring
+        if self._settings.secret_env is not None or self._settings.secret_file is not None:
+            self._tokens = StreamTokens(secrets)
+        self._verified.clear()
 
 
 def _read(settings: GuardSettings) -> KeyRing:

@@ -55,7 +55,7 @@ class Bucket:
 class Account:
     """What one principal has used and is using."""
 
-    __slots__ = ("quota", "requests", "sockets", "streams", "tokens")
+    __slots__ = ("_buckets", "_policy", "quota", "requests", "sockets", "streams", "tokens")
 
     def __init__(self, quota: QuotaSettings, now: float) -> None:
         self.quota = quota
@@ -63,6 +63,9 @@ class Account:
         self.tokens = None if quota.tokens_per_minute is None else Bucket(quota.tokens_per_minute, now)
         self.streams = 0
         self.sockets = 0
+        named = (("requests", self.requests), ("tokens", self.tokens))
+        self._buckets = [(name, bucket) for name, bucket in named if bucket is not None]
+        self._policy = ", ".join(f'"{name}";q={bucket.size};w={_WINDOW}' for name, bucket in self._buckets)
 
     def idle(self) -> bool:
         """Whether nothing of theirs goes on."""
@@ -70,19 +73,13 @@ class Account:
 
     def headers(self, now: float) -> list[tuple[str, str]]:
         """What they have left (draft-ietf-httpapi-ratelimit-headers)."""
-        buckets = [(name, bucket) for name, bucket in self._buckets if bucket is not None]
-        if not buckets:
+        if not self._buckets:
             return []
-        policy = ", ".join(f'"{name}";q={bucket.size};w={_WINDOW}' for name, bucket in buckets)
         left = ", ".join(
             f'"{name}";r={max(0, math.floor(bucket.left(now)))};t={bucket.wait(bucket.size, now)}'
-            for name, bucket in buckets
+            for name, bucket in self._buckets
         )
-        return [("RateLimit-Policy", policy), ("RateLimit", left)]
-
-    @property
-    def _buckets(self) -> tuple[tuple[str, Bucket | None], ...]:
-        return ("requests", self.requests), ("tokens", self.tokens)
+        return [("RateLimit-Policy", self._policy), ("RateLimit", left)]
 
 
 class Bill:

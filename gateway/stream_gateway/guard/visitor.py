@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from stream_gateway.guard.credentials import checked
 from stream_gateway.guard.guard import Guard
-from stream_gateway.guard.principal import NOBODY, Principal
+from stream_gateway.guard.principal import ANONYMOUS, NOBODY, Principal
 from stream_protocols.errors import Forbidden, Unauthorized
 
 
@@ -58,8 +58,10 @@ class Visitor:
             Forbidden: it is somebody else's.
         """
         principal = self._guard.recognise(checked(credential), self._address, final=final)
-        if self.principal is not NOBODY and principal.id != self.principal.id:
-            raise Forbidden("This socket is somebody else's already; open another one.")
+        if principal.id != self.principal.id:
+            if self.principal.id not in (NOBODY.id, ANONYMOUS.id):
+                raise Forbidden("This socket is somebody else's already; open another one.")
+            self.leave()
         self.principal = principal
         self.enter()
 

@@ -199,6 +199,17 @@ async def test_somebody_does_not_become_somebody_else(keyed: Keyed, version: str
 
 
 @VERSIONS
+async def test_a_stranger_may_become_somebody(keyed: Keyed, version: str) -> None:
+    await keyed.start(guard={"anonymous": True})
+    stream = await keyed.create(keyed.ann)
+    async with opening(keyed, version) as open_:
+        session = await open_.session()
+        assert (await session.refused("stream.subscribe", stream=stream))["code"] == "unknown_stream"
+        assert (await session.ask("auth", token=keyed.ann))["type"] == "ok"
+        assert (await session.ask("stream.subscribe", stream=stream))["type"] == "stream.subscribed"
+
+
+@VERSIONS
 async def test_sockets_at_once(keyed: Keyed, version: str) -> None:
     key = add_key(keyed.path, "two", sockets=2)
     await keyed.start()

@@ -97,6 +97,24 @@ def test_a_reload_that_fails_changes_nothing(path: Path) -> None:
     assert guard.recognise(key, "p").name == "shop"
 
 
+def test_a_new_secret_ends_the_tokens_of_the_old_one(tmp_path: Path) -> None:
+    file = tmp_path / "signing.secret"
+    file.write_text("a" * 32)
+    guard = Guard(GuardSettings(secret_file=str(file)))
+    token, _ = guard.grant(Grant("s"), None)
+    file.write_text("b" * 32 + "\n" + "a" * 32)
+    guard.reload()
+    assert guard.recognise(token, "p").grant == Grant("s")
+    file.write_text("b" * 32)
+    guard.reload()
+    with pytest.raises(Unauthorized):
+        guard.recognise(token, "p")
+    random = Guard(GuardSettings())
+    token, _ = random.grant(Grant("s"), None)
+    random.reload()
+    assert random.recognise(token, "p").grant == Grant("s")
+
+
 def test_guessing_is_slowed_down_and_those_who_were_in_stay_in(path: Path) -> None:
     key, unused = add(path), add(path, "other")
     guard = Guard(GuardSettings(keys_file=str(path), failed_logins=3))
