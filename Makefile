@@ -6,7 +6,7 @@ SETUP  := $(VENV)/.installed
 
 CASE ?= steady
 
-.PHONY: run test check types bench bench-full profile conformance fmt clean
+.PHONY: run test check types bench bench-full profile conformance docs fmt clean
 
 run: $(SETUP)            ## serve on 127.0.0.1:8080 with the embedded demo provider
 	@$(BIN)/stream-gateway serve
@@ -32,6 +32,9 @@ profile: $(SETUP)        ## where the time goes: make profile CASE=steady
 
 conformance: $(SETUP)    ## the Autobahn testsuite against the sockets' code (needs Python 2.7)
 	$(BIN)/python -m tests.conformance $(ARGS)
+
+docs: $(SETUP)           ## the pages that are made from the code
+	$(BIN)/python -m stream_gateway.observe.reference > docs/metrics.md
 
 fmt: $(SETUP)
 	$(BIN)/ruff format .

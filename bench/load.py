@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.loads.burst import burst
+from bench.loads.chunking import chunking
 from bench.loads.churn import churn
 from bench.loads.commands import commands
 from bench.loads.compression import compression
@@ -35,6 +36,7 @@ LOADS: dict[str, Callable[..., None]] = {
     load.__name__: load
     for load in (
         burst,
+        chunking,
         churn,
         commands,
         compression,

@@ -2,6 +2,7 @@
 
 from bench.cases import (
     burst,
+    chunking,
     churn,
     commands,
     compression,
@@ -28,6 +29,7 @@ CASES: dict[str, Case] = {
         plain,
         fan_out,
         compression,
+        chunking,
         storm,
         commands,
         fairness,

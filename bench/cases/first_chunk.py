@@ -16,7 +16,7 @@ CASE = Case(
         "50 streams": {"streams": 50, "chunks": 20, "gap": 50_000},
         "500 streams": {"streams": 500, "chunks": 16, "gap": 200_000},
     },
-    quick={"seconds": 2.0},
+    quick={"seconds": 1.5},
     full={"seconds": 3.0},
     glance={"1 stream": "first chunk, added"},
     metrics=(

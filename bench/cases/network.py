@@ -21,6 +21,7 @@ CASE = Case(
         for network, conditions in NETWORKS.items()
         for strategy in STRATEGIES
     },
+    quick={"seconds": 2.0},
     quick_variants=tuple(f"300 ms, 400 kbit/s: {strategy}" for strategy in STRATEGIES[:2]),
     metrics=(
         milliseconds("p50_ms", "character p50", "Age of a character when it is there: median over all characters."),

@@ -12,7 +12,7 @@ CASE = Case(
         "none slow": {"one_in": 0},
         "one in ten": {"one_in": 10},
     },
-    quick={"streams": 100, "rate": 20, "size": 2_000, "seconds": 2.5},
+    quick={"streams": 100, "rate": 20, "size": 2_000, "seconds": 1.5},
     full={"streams": 100, "rate": 20, "size": 2_000, "seconds": 3.0},
     quick_variants=("one in ten",),
     glance={"one in ten": "beside slow readers"},

@@ -13,7 +13,8 @@ import typer
 
 from stream_gateway.client import terminal
 from stream_gateway.config import Config, ConfigError, load_config
-from stream_gateway.gateway import Gateway
+from stream_gateway.gateway import Gateway, guard_of
+from stream_gateway.guard.terminal import keys
 from stream_gateway.observe.logging import configure_logging
 from stream_gateway.server.certificates import Certificates
 from stream_gateway.server.compression import load_codecs
@@ -68,11 +69,13 @@ def check(config: Annotated[Path, typer.Argument(help="The TOML file to check.")
             Certificates(settings.server.tls_certificate, settings.server.tls_key)
         load_codecs(settings.compression)
         load_chunkers(settings)
+        guard_of(settings)
     except ConfigError as error:
         _fail(str(error))
     typer.echo(f"{config}: good; {len(settings.providers)} providers, {len(settings.routes)} routes.")
 
 
+app.add_typer(keys, name="keys")
 app.command()(terminal.chat)
 app.command()(terminal.tail)
 
@@ -132,13 +135,15 @@ def _reload(gateway: Gateway) -> None:
 
 
 def _say_what_to_try(gateway: Gateway) -> None:
-    """One line for people, on standard output; the log is on standard error."""
+    """A line or two for people, on standard output; the log is on standard error."""
     body = """'{"model":"demo","stream":true,"messages":[{"role":"user","content":"Hi"}]}'"""
     server = gateway.config.server
     scheme = "https" if server.tls_certificate else "http"
     address = f"--unix-socket {server.unix} {scheme}://localhost" if server.unix else f"{scheme}://{gateway.host}"
     port = f":{gateway.port}" if gateway.port else ""
     typer.echo(f"Try:  curl -N {address}{port}/v1/chat/completions -d {body}")
+    if server.demo_page and not server.unix:
+        typer.echo(f"Or open  {address}{port}/demo")
 
 
 def _fail(message: str) -> None:

@@ -57,13 +57,22 @@ class Cancel(_Command, frozen=True, tag="stream.cancel"):
     stream: str
 
 
+class Auth(_Command, frozen=True, tag="auth"):
+    """Say who asks, where the handshake could not, or show something newer."""
+
+    token: str
+
+    def __repr__(self) -> str:
+        return f"Auth(ref={self.ref!r})"
+
+
 class Ping(_Command, frozen=True, tag="ping"):
     """Ask for an `ok`: a browser cannot send WebSocket pings."""
 
 
-Command: TypeAlias = Create | Subscribe | Unsubscribe | Cancel | Ping
+Command: TypeAlias = Create | Subscribe | Unsubscribe | Cancel | Auth | Ping
 
-_TYPES: Final = "stream.create, stream.subscribe, stream.unsubscribe, stream.cancel or ping"
+_TYPES: Final = "stream.create, stream.subscribe, stream.unsubscribe, stream.cancel, auth or ping"
 
 
 class _Message(msgspec.Struct, frozen=True, tag_field="type"):

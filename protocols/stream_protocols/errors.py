@@ -122,13 +122,28 @@ class StreamInUse(BadRequest):
     code = "stream_in_use"
 
 
-class OriginNotAllowed(RemoteError):
-    """A browser page from an origin that is not allowed here."""
+class Unauthorized(RemoteError):
+    """No credentials, or none that are good."""
+
+    status = 401
+    code = "unauthorized"
+    type = "authentication_error"
+    close_code = CloseCode.UNAUTHORIZED
+
+
+class Forbidden(RemoteError):
+    """Good credentials, but not for this."""
 
     status = 403
-    code = "origin_not_allowed"
+    code = "forbidden"
     type = "permission_error"
     close_code = CloseCode.FORBIDDEN
+
+
+class OriginNotAllowed(Forbidden):
+    """A browser page from an origin that is not allowed here."""
+
+    code = "origin_not_allowed"
 
 
 class NotFound(RemoteError):
@@ -198,12 +213,20 @@ class UpgradeRequired(RemoteError):
 
 
 class TooManyRequests(RemoteError):
-    """Over a limit that counts this client alone."""
+    """Over a limit that counts this client alone.
+
+    Attributes:
+        retry_after: see `Overloaded`.
+    """
 
     status = 429
     code = "too_many_requests"
     type = "rate_limit_error"
     close_code = CloseCode.LIMIT_EXCEEDED
+
+    def __init__(self, message: str, *, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class BodyTooLarge(RemoteError):

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import trio
 
@@ -16,7 +16,7 @@ from stream_gateway.upstream.demo import events, steering
 from stream_protocols.cursor import parse_cursor
 from stream_protocols.dialects.openai_chat import parse_request
 from stream_protocols.dialects.registry import conversation
-from stream_protocols.events import TextDelta
+from stream_protocols.events import Event, TextDelta
 from tests.doubles.chaos_proxy import ChaosProxy, Fault
 
 GATEWAY = {"server": {"keepalive": 0.25}, "limits": {"connections": 20_000}}
@@ -122,11 +122,21 @@ async def storm(
     return outcome
 
 
+def request_of(model: str, number: int) -> dict[str, Any]:
+    """What one of the streams asks."""
+    return {"model": model, "messages": [{"role": "user", "content": f"stream {number}"}]}
+
+
+def answer_to(request: Mapping[str, Any]) -> list[Event]:
+    """The events that the demo provider answers with, after the first one, `stream.started`."""
+    asked = parse_request(json.dumps(request).encode())
+    return list(events(conversation(asked), steering(request["model"])))
+
+
 async def _read(client: Client, model: str, number: int, outcome: Outcome) -> None:
-    messages = [{"role": "user", "content": f"stream {number}"}]
-    asked = parse_request(json.dumps({"model": model, "messages": messages}).encode())
-    expected = list(events(conversation(asked), steering(model)))
-    stream = client.stream(model=model, messages=messages)
+    request = request_of(model, number)
+    expected = answer_to(request)
+    stream = client.stream(**request)
     came, seen = [], collections.Counter[int]()
     try:
         async for event in stream:

@@ -15,7 +15,8 @@ import msgspec
 import structlog
 import trio
 
-from stream_gateway.config import Config, LimitSettings, ServerSettings, SocketSettings, StreamSettings
+from stream_gateway.config import Config, GuardSettings, LimitSettings, ServerSettings, SocketSettings, StreamSettings
+from stream_gateway.guard.guard import Guard
 from stream_gateway.server.exchange import Exchange
 from stream_gateway.server.listener import Listener, bind
 from stream_gateway.server.sockets.service import SocketService
@@ -45,7 +46,7 @@ def echo(socket: WebSocket) -> tuple[Callable[[str | bytes], None], Callable[[],
 def echo_service(settings: SocketSettings) -> SocketService:
     """A service without streams: an echo needs none."""
     registry = Registry(StreamSettings(), Budget(1))
-    return SocketService(settings, registry, Generations(registry, Router(Config(), {})))
+    return SocketService(settings, registry, Generations(registry, Router(Config(), {})), Guard(GuardSettings()))
 
 
 @asynccontextmanager

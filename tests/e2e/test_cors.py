@@ -48,7 +48,7 @@ async def test_local_pages_may_call(gateway: ServedGateway, origin: str) -> None
         await gateway.get("/nowhere", Origin=origin),
     ):
         assert response.head["access-control-allow-origin"] == origin
-        assert "stream-id" in names(response.head["access-control-expose-headers"])
+        assert {"stream-id", "stream-keepalive"} <= set(names(response.head["access-control-expose-headers"]))
         assert "origin" in names(response.head["vary"])
 
 

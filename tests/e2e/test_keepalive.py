@@ -17,6 +17,7 @@ from tests.doubles.openai_server import OpenAIServer
 from tests.doubles.sdk import MESSAGES, text_of, unfinished_generators
 from tests.doubles.served_gateway import Serve, ServedGateway
 from tests.doubles.sse_reader import SseReader
+from tests.doubles.waiting import until
 
 pytestmark = unfinished_generators
 
@@ -39,6 +40,24 @@ async def test_in_a_silent_stream(upstream: OpenAIServer, gateway: ServedGateway
         assert seen[-1].json["choices"][0]["delta"]["content"] == words(6)[step]
     gate.open()
     assert openai_text(seen + await events.rest()) == script.text
+
+
+async def test_after_events_that_took_their_time(upstream: OpenAIServer, serve: Serve) -> None:
+    """The kernel has taken them all, and not sent the last ones yet; nothing comes that would have anybody look."""
+    gateway = await serve(server={"keepalive": KEEPALIVE})
+    upstream.scripts["m"] = script = Script(deltas=words(4000), gate=(gate := Gate()))
+    stream = (await gateway.create("m"))["id"]
+    response = await gateway.subscribe(stream, receive_buffer=4096)
+    log = gateway.gateway._registry.get(stream).log
+    (follower,) = gateway.gateway._registry.get(stream).followers
+    while follower.outlet.clear():
+        gate.release()
+        await until(lambda head=log.head: log.head > head)  # type: ignore[misc]
+    assert follower.live
+    events = response.events()
+    await events.until_comments(2)
+    gate.open()
+    assert native_text(await events.rest()) == script.text
 
 
 async def test_on_every_kind_of_event_stream(upstream: OpenAIServer, gateway: ServedGateway) -> None:

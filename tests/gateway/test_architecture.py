@@ -14,7 +14,7 @@ import stream_protocols
 GATEWAY = Path(stream_gateway.__file__).parent
 PROTOCOLS = Path(stream_protocols.__file__).parent
 
-ASSEMBLING = {"cli", "api", "gateway"}
+ASSEMBLING = {"cli", "api", "asgi", "gateway"}
 """Who may know everything."""
 
 LEAVES = {"config", "tls"}
@@ -23,8 +23,8 @@ LEAVES = {"config", "tls"}
 BELOW = {
     "server": {"channels", "streams", "engines", "upstream", "guard", "observe"},
     "control": {"channels", "streams", "engines", "upstream", "guard", "observe"},
-    "channels": {"streams", "engines", "upstream", "observe"},
-    "streams": {"engines", "upstream", "observe"},
+    "channels": {"streams", "engines", "upstream", "guard", "observe"},
+    "streams": {"engines", "upstream", "guard", "observe"},
     "engines": {"observe"},
     "upstream": {"observe"},
     "client": set(),

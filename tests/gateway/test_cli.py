@@ -108,12 +108,14 @@ def test_a_port_that_is_taken() -> None:
     assert message == f"cannot listen on 127.0.0.1:{port}: Address already in use."
 
 
-def test_an_address_that_is_not_ours() -> None:
+def test_an_address_that_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAM_GATEWAY_GUARD__ANONYMOUS", "true")
     message = complaint(run("serve", "--host", "192.0.2.1", "--port", "0"))
     assert message == "cannot listen on 192.0.2.1:0: Cannot assign requested address."
 
 
-def test_a_name_that_nobody_has() -> None:
+def test_a_name_that_nobody_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAM_GATEWAY_GUARD__ANONYMOUS", "true")
     assert complaint(run("serve", "--host", "name.invalid")).startswith("cannot listen on name.invalid:8080: ")
 
 

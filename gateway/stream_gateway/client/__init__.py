@@ -11,6 +11,7 @@ from stream_gateway.client.errors import Refused as Refused
 from stream_gateway.client.errors import StreamNotFound as StreamNotFound
 from stream_gateway.client.errors import Unauthorized as Unauthorized
 from stream_gateway.client.errors import Unreachable as Unreachable
+from stream_gateway.client.errors import Untrusted as Untrusted
 from stream_gateway.client.errors import WrongUrl as WrongUrl
 from stream_gateway.client.settings import Settings as Settings
 from stream_gateway.client.stream import EventStream as EventStream

@@ -6,7 +6,7 @@ from typing import Final
 import httpx
 
 from stream_gateway.client.errors import WrongUrl
-from stream_gateway.client.socket import Address
+from stream_gateway.client.handshake import Address
 
 _SECURE: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 

@@ -112,9 +112,14 @@ class Client:
             EventStream(self._opened, asked=Asked(request, str(uuid.uuid4())), forsake=self._forsaker(lease))
         )
 
-    def attach(self, stream: str, *, after: str | None = None) -> EventStream:
-        """Follow a stream that exists, from its beginning or from after a cursor. Leaving it leaves it running."""
-        return self._new(EventStream(self._opened, stream=stream, after=after))
+    def attach(self, stream: str, *, after: str | None = None, chunking: str | None = None) -> EventStream:
+        """Follow a stream that exists, from its beginning or from after a cursor. Leaving it leaves it running.
+
+        Args:
+            chunking: how much comes at once, such as `sentences`; None: what the stream's creator chose. Long polls
+                bring what there is.
+        """
+        return self._new(EventStream(self._opened, stream=stream, after=after, chunking=chunking))
 
     async def cancel(self, stream: str) -> None:
         """End a generation at its provider. What was said stays readable; a stream that has ended stays as it is.

@@ -140,20 +140,20 @@ class Connections:
             raise NotAGateway(f"{response.url} answered, but not as a Stream Gateway does; check the address.")
         return name, None
 
-    async def resume(self, stream: str, after: str | None, transport: str) -> Carrier | None:
+    async def resume(self, stream: str, after: str | None, chunking: str | None, transport: str) -> Carrier | None:
         """Go on with a stream; None when it has ended, and nothing is left.
 
         Raises:
             Lost, ClientError: see `Carrier`.
         """
         if transport == WEBSOCKET:
-            return await self._sockets.resume(stream, after)
+            return await self._sockets.resume(stream, after, chunking)
         link = self._http.link()
         if transport == POLL:
             return PollCarrier(link, stream, after, self.settings.poll_wait, self.spawn)
         carrier = None
         try:
-            carrier = await open_events(link, stream, after, self._rhythm, self.spawn)
+            carrier = await open_events(link, stream, after, chunking, self._rhythm, self.spawn)
         finally:
             if carrier is None:
                 self.spawn(link.aclose)

@@ -15,6 +15,10 @@ class Unreachable(ClientError):
     """Nobody answers at the address, or has not for longer than our patience."""
 
 
+class Untrusted(ClientError):
+    """The server's certificate is not good for it: an unknown authority, another name, or expired."""
+
+
 class NotAGateway(ClientError):
     """Somebody answers who is no Stream Gateway."""
 

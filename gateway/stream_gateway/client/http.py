@@ -16,6 +16,7 @@ from stream_gateway.client.errors import (
     Refused,
     StreamNotFound,
     Unauthorized,
+    Untrusted,
     WrongUrl,
 )
 from stream_gateway.client.settings import Settings
@@ -27,6 +28,7 @@ MAX_ERROR_BYTES: Final = 65_536
 _CLOSE_TIMEOUT: Final = 2.0
 
 _EXPIRED: Final = frozenset({"cursor_expired", "cursor_epoch_mismatch"})
+_DENIED: Final = frozenset({"unauthorized", "forbidden"})
 _TRANSIENT: Final = frozenset({"overloaded", "internal_error"})
 
 
@@ -75,6 +77,8 @@ class Link:
         except TimeoutError:
             raise Lost(f"no answer within {limit:.0f} s", Blame.EARLY) from None
         except (httpx.ConnectError, httpx.ProxyError) as error:
+            if (refused := untrusted(error, request.url.netloc.decode("ascii"))) is not None:
+                raise refused from None
             raise Lost(f"cannot connect: {told(error)}", Blame.NETWORK) from None
         except httpx.HTTPError as error:
             raise Lost(told(error), Blame.EARLY) from None
@@ -130,6 +134,19 @@ def told(error: BaseException) -> str:
     return str(cause) if cause is not None else type(error).__name__
 
 
+def untrusted(error: BaseException, server: str) -> Untrusted | None:
+    """What it means if this was caused by a certificate; None if it was not."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        return None
+    return Untrusted(
+        f"The certificate of {server} is not trusted: {cause.verify_message}. If it is the right one, SSL_CERT_FILE or "
+        "the client's ssl_context has to name its authority."
+    )
+
+
 async def refuse(response: httpx.Response, cursor: str | None = None) -> ClientError | Lost:
     """What a response means that is not the one that was asked for.
 
@@ -165,6 +182,8 @@ def refusal(code: str, message: str, cursor: str | None, status: int | None = No
         return CursorExpired(f"The stream cannot go on after {cursor}: {message}", code=code, status=status)
     if code == "unknown_stream":
         return StreamNotFound(message, code=code, status=status)
+    if code in _DENIED:
+        return Unauthorized(f"The gateway refuses the token: {message}")
     return Refused(message, code=code, status=status)
 
 

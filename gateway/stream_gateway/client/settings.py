@@ -21,7 +21,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         patience: how long the gateway may be out of reach; None for ever.
         first_patience: the same as `patience` while the gateway never was reached: most often its address is wrong.
         backoff_base, backoff_cap: the ceilings of random waits between tries.
-        silence: after which a response is dead while no keepalive was seen yet; then their rhythm decides.
+        silence: after which a response is dead while neither a header nor a keepalive has told their rhythm.
         probe: silence after which a WebSocket is asked whether it lives; after as long again it is dead.
         poll_wait: how long a long poll waits for news.
         retry_better: until a better transport that was given up is tried again.

@@ -5,28 +5,28 @@ What comes is handed to each stream's `Inbox` as it comes, so that no reader wai
 
 from __future__ import annotations
 
-import ssl
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final
 
 import msgspec
 import trio
 import trio_websocket
-from wsproto import ConnectionType, WSConnection
 
 from stream_gateway.client.carrier import Lost, again
-from stream_gateway.client.errors import ClientError, NotAGateway
-from stream_gateway.client.http import refusal, told
+from stream_gateway.client.errors import ClientError, NotAGateway, Unauthorized
+from stream_gateway.client.handshake import FAILURES, Address, explain, open_websocket
+from stream_gateway.client.http import refusal
 from stream_gateway.client.inbox import Inbox
 from stream_gateway.client.settings import Settings
 from stream_protocols import commands
-from stream_protocols.commands import JSON_PROTOCOL, decode_message
+from stream_protocols.closing import CloseCode
+from stream_protocols.commands import CODECS, JSON_PROTOCOL, decode_message
 from stream_protocols.dialects.native import decode_known
-from stream_protocols.reconnect import Blame, Probe, on_close, on_status
+from stream_protocols.reconnect import Blame, Probe, on_close
 from stream_protocols.reconnect.silence import Look
 
-E = TypeVar("E", bound=BaseException)
+_codec: Final = CODECS[JSON_PROTOCOL]
 
 STREAMS: Final = 250
 """On one socket; the gateway's default limit is a little higher. For more there is another socket."""
@@ -37,19 +37,6 @@ RATE: Final = 90.0
 
 _REPLY_TIMEOUT: Final = 30.0
 """Seconds for a reply, while the socket lives: commands wait for their turn."""
-
-MAX_MESSAGE: Final = 32 * 1024 * 1024
-"""Bytes of one message from the gateway; an image comes in one event."""
-
-
-class Address(NamedTuple):
-    """Where a socket leads, and what its handshake carries."""
-
-    host: str
-    port: int
-    path: str
-    context: ssl.SSLContext | None
-    headers: list[tuple[bytes, bytes]]
 
 
 class Reply:
@@ -84,7 +71,6 @@ class Socket:
         self.good = False
         self._address = address
         self._settings = settings
-        self._swallowed = False
         self._replies: dict[int, Reply] = {}
         self._number = 0
         self._outgoing: deque[bytes] = deque()
@@ -120,7 +106,7 @@ class Socket:
         self.creating.add(key)
         return await self._ask(inbox, adopt, lambda ref: commands.Create(ref=ref, request=request, key=key))
 
-    async def subscribe(self, stream: str, after: str | None) -> Inbox:
+    async def subscribe(self, stream: str, after: str | None, chunking: str | None = None) -> Inbox:
         """Go on with a stream; its inbox.
 
         Raises:
@@ -136,9 +122,10 @@ class Socket:
             elif self.inboxes.get(stream) is inbox:
                 del self.inboxes[stream]
 
-        return await self._ask(
-            inbox, adopt, lambda ref: commands.Subscribe(ref=ref, stream=stream, after=after), cursor=after
-        )
+        def command(ref: int) -> commands.Command:
+            return commands.Subscribe(ref=ref, stream=stream, after=after, chunking=chunking)
+
+        return await self._ask(inbox, adopt, command, cursor=after)
 
     async def _ask(
         self,
@@ -184,7 +171,7 @@ class Socket:
         """Open the socket, and serve it until it is lost; afterwards `why` says why."""
         try:
             async with trio.open_nursery() as nursery:
-                connection = await self._open(nursery)
+                connection = await open_websocket(nursery, self._address, self._settings.connect_timeout)
                 if connection.subprotocol == JSON_PROTOCOL:
                     self.opened.set()
                     nursery.start_soon(self._write, connection)
@@ -193,38 +180,10 @@ class Socket:
                 else:
                     self.why = Lost("the server's WebSockets speak another protocol", Blame.TRANSPORT)
                 nursery.cancel_scope.cancel()
-        # The library raises some of these in its reader, and not where the handshake is awaited.
-        except* trio_websocket.ConnectionRejected as group:
-            self.why = _rejected(group)
-        except* (trio_websocket.HandshakeError, trio_websocket.ConnectionClosed, trio.BrokenResourceError) as group:
-            # A handshake that is swallowed is some proxy's doing.
-            blame = Blame.TRANSPORT if self._swallowed else Blame.EARLY
-            self.why = Lost(f"no WebSocket: {told(_first(group))}", blame)
-        except* OSError as group:
-            self.why = Lost(f"cannot connect: {told(_first(group))}", Blame.NETWORK)
+        except* FAILURES as group:  # the library raises some of them in its reader
+            self.why = self.why or explain(group, self._address)
         finally:
             self._end()
-
-    async def _open(self, nursery: trio.Nursery) -> trio_websocket.WebSocketConnection:
-        """Connect and shake hands.
-
-        Raises:
-            OSError: nobody is there.
-            ConnectionRejected, HandshakeError, ConnectionClosed, BrokenResourceError: somebody is, without a WebSocket.
-        """
-        address, limit, connected = self._address, self._settings.connect_timeout, False
-        with trio.move_on_after(limit):
-            stream: trio.abc.Stream = await trio.open_tcp_stream(address.host, address.port)
-            nursery.start_soon(_closing, stream)
-            if address.context is not None:
-                address.context.set_alpn_protocols(["http/1.1"])  # httpx, with which we share it, sets its own
-                stream = trio.SSLStream(stream, address.context, server_hostname=address.host, https_compatible=True)
-            connected = True
-            return await _shake_hands(nursery, stream, address)
-        if connected:
-            self._swallowed = True
-            raise trio_websocket.HandshakeError(f"no answer within {limit:.0f} s")
-        raise OSError(f"no answer within {limit:.0f} s")
 
     async def _read(self, connection: trio_websocket.WebSocketConnection) -> None:
         try:
@@ -237,6 +196,8 @@ class Socket:
             self.why = self.why or self._closed(closed.reason)
         except msgspec.DecodeError as error:
             self.why = NotAGateway(f"A message is none of a Stream Gateway: {error}.")
+        except NotAGateway as error:
+            self.why = error
 
     def _closed(self, close: trio_websocket.CloseReason | None) -> Lost | ClientError:
         blame = Blame.NETWORK if self.good else Blame.EARLY
@@ -246,6 +207,8 @@ class Socket:
         said = f"the socket was closed with {close.code} {close.reason or ''}".rstrip()
         if verdict.come_back:
             return Lost(said, blame, after=verdict.after)
+        if close.code in (CloseCode.UNAUTHORIZED, CloseCode.FORBIDDEN):
+            return Unauthorized(f"The gateway refuses the token: {said}.")
         return refusal("closed", f"{said[:1].upper()}{said[1:]}.", None)
 
     def _take(self, data: str | bytes) -> None:
@@ -262,6 +225,9 @@ class Socket:
             reply.message = message
             reply.hook(message)
             reply.came.set()
+        elif message is None and _codec.ref_of(data) in self._replies:
+            # A newer gateway may push what we do not know, but not answer with it. Servers that echo do.
+            raise NotAGateway("A WebSocket answers, but not as a Stream Gateway does; check the address.")
 
     # ---- writing
 
@@ -310,55 +276,3 @@ class Socket:
         for reply in self._replies.values():
             reply.came.set()
         self._replies.clear()
-
-
-async def _shake_hands(
-    nursery: trio.Nursery, stream: trio.abc.Stream, address: Address
-) -> trio_websocket.WebSocketConnection:
-    """The library's `wrap_client_stream`, which would wait for ever when the connection ends within the handshake."""
-    connection = trio_websocket.WebSocketConnection(
-        stream,
-        WSConnection(ConnectionType.CLIENT),
-        host=address.host if address.port in (80, 443) else f"{address.host}:{address.port}",
-        path=address.path,
-        client_subprotocols=[JSON_PROTOCOL],
-        client_extra_headers=address.headers,
-        max_message_size=MAX_MESSAGE,
-    )
-
-    async def read() -> None:
-        await connection._reader_task()
-        handshake.cancel()
-
-    with trio.CancelScope() as handshake:
-        nursery.start_soon(read)
-        await connection._open_handshake.wait()
-        return connection
-    raise trio_websocket.HandshakeError("the connection ended in the handshake")
-
-
-async def _closing(stream: trio.abc.Stream) -> None:
-    """Close the connection when its nursery ends, however it ends."""
-    try:
-        await trio.sleep_forever()
-    finally:
-        await trio.aclose_forcefully(stream)
-
-
-def _rejected(group: BaseExceptionGroup[trio_websocket.ConnectionRejected]) -> Lost:
-    """A refused handshake. Only a gateway's own refusal, which says when to come back, is not the transport's fault.
-
-    Not final: what a proxy refuses here may go by HTTP; and if it is the gateway, HTTP will hear it again, and better.
-    """
-    error = _first(group)
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in error.headers}
-    verdict = on_status(error.status_code, retry_after=headers.get("retry-after"), date=headers.get("date"))
-    own = verdict.come_back and verdict.after is not None
-    blame = Blame.NETWORK if own else Blame.TRANSPORT
-    return Lost(f"WebSocket refused with {error.status_code}", blame, after=verdict.after)
-
-
-def _first(group: BaseExceptionGroup[E]) -> E:
-    """One of the errors of a group."""
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -8,9 +8,10 @@ import trio
 
 from stream_gateway.client.carrier import Lost, again
 from stream_gateway.client.errors import Refused
+from stream_gateway.client.handshake import Address
 from stream_gateway.client.inbox import Inbox
 from stream_gateway.client.settings import WEBSOCKET, Settings
-from stream_gateway.client.socket import Address, Socket
+from stream_gateway.client.socket import Socket
 from stream_gateway.client.sse import Spawn
 from stream_protocols.reconnect import Ladder
 
@@ -38,12 +39,12 @@ class Sockets:
             with _elsewhere(socket):
                 return await socket.create(request, key)
 
-    async def resume(self, stream: str, after: str | None) -> Inbox:
+    async def resume(self, stream: str, after: str | None, chunking: str | None) -> Inbox:
         """See `Socket.subscribe`."""
         while True:
             socket = await self._socket(stream)
             with _elsewhere(socket):
-                return await socket.subscribe(stream, after)
+                return await socket.subscribe(stream, after, chunking)
 
     async def _socket(self, stream: str | None = None, key: str | None = None) -> Socket:
         """A socket with room, opened if need be.

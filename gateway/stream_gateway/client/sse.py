@@ -92,7 +92,9 @@ class SseCarrier:
         await self._link.aclose()
 
 
-async def open_events(link: Link, stream: str, after: str | None, rhythm: Rhythm, spawn: Spawn) -> SseCarrier | None:
+async def open_events(
+    link: Link, stream: str, after: str | None, chunking: str | None, rhythm: Rhythm, spawn: Spawn
+) -> SseCarrier | None:
     """Ask for a stream's events after a cursor; None when it has ended, and nothing is left.
 
     Raises:
@@ -102,13 +104,15 @@ async def open_events(link: Link, stream: str, after: str | None, rhythm: Rhythm
     headers = {"Accept": _TYPE, "Accept-Encoding": "gzip"}
     if after is not None:
         headers["Last-Event-ID"] = after
-    response = await link.open("GET", f"v1/streams/{stream}/events", headers=headers)
+    params = {} if chunking is None else {"chunking": chunking}
+    response = await link.open("GET", f"v1/streams/{stream}/events", params=params, headers=headers)
     if response.status_code == 204:
         return None
     if response.status_code != 200:
         raise await refuse(response, after)
     if not response.headers.get("content-type", "").startswith(_TYPE):
         raise NotAGateway(f"{response.url} is no event stream of a Stream Gateway; check the address.")
+    rhythm.announce(response.headers.get("stream-keepalive"))
     return SseCarrier(link, response, rhythm, spawn)
 
 
@@ -124,6 +128,8 @@ def _batch(events: list[SseEvent]) -> Batch:
             gap = gap_of(event)
         elif item.id is not None:
             found.append((item.id, event))
+        elif not isinstance(event, Notice):  # nothing could be resumed, and what comes twice would not be noticed
+            raise NotAGateway("Its events have no ids, so this is no stream of a Stream Gateway; check the address.")
     return Batch(found, gap)
 
 

@@ -49,6 +49,7 @@ class EventStream:
         *,
         stream: str | None = None,
         after: str | None = None,
+        chunking: str | None = None,
         asked: Asked | None = None,
         forsake: Callable[[str], None] | None = None,
     ) -> None:
@@ -56,6 +57,7 @@ class EventStream:
         self.transport: str | None = None
         self.connects = 0
         self._connections = connections
+        self._chunking = chunking
         self._asked = asked
         self._forsake = forsake
         self._trail = Trail(after)
@@ -185,7 +187,7 @@ class EventStream:
             self.id, self._carrier = await self._connections.create(self._asked.request, self._asked.key, transport)
             self._connections.reached = True
         if self._carrier is None and self.id is not None:
-            self._carrier = await self._connections.resume(self.id, self._trail.cursor, transport)
+            self._carrier = await self._connections.resume(self.id, self._trail.cursor, self._chunking, transport)
         if self._carrier is None:  # the stream has ended, and all of it was seen
             self._over = True
             return

@@ -1,8 +1,10 @@
 """`stream-gateway chat` and `stream-gateway tail`: the client at a terminal."""
 
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import msgspec
 import trio
@@ -14,8 +16,17 @@ from stream_gateway.client.errors import ClientError
 from stream_gateway.client.stream import EventStream
 from stream_protocols.events import Notice, StreamCancelled, StreamFailed, TextDelta
 
+TOKEN_VARIABLE: Final = "STREAM_GATEWAY_TOKEN"
+"""There is no option for the token itself: anybody on the machine can read command lines."""
+
 Url = Annotated[str, typer.Option("--url", "-u", envvar="STREAM_GATEWAY_URL", help="The gateway's address.")]
-Token = Annotated[str | None, typer.Option("--token", envvar="STREAM_GATEWAY_TOKEN", help="Sent as a bearer token.")]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        help=f"A file with the key or token to show. Without it, the environment variable {TOKEN_VARIABLE}.",
+    ),
+]
 Model = Annotated[str, typer.Option("--model", "-m", help="The model's name.")]
 Prompt = Annotated[list[str] | None, typer.Argument(help="What to say; without it, a conversation.")]
 After = Annotated[str | None, typer.Option("--after", help="A cursor: only what comes after it.")]
@@ -23,8 +34,9 @@ After = Annotated[str | None, typer.Option("--after", help="A cursor: only what 
 DEFAULT_URL = "http://127.0.0.1:8080"
 
 
-def chat(prompt: Prompt = None, url: Url = DEFAULT_URL, model: Model = "demo", token: Token = None) -> None:
+def chat(prompt: Prompt = None, url: Url = DEFAULT_URL, model: Model = "demo", token_file: TokenFile = None) -> None:
     """Talk to a model; its text appears as it comes, through lost connections."""
+    token = _token(token_file)
     _run(lambda: _chat(url, token, model, " ".join(prompt or [])))
 
 
@@ -35,10 +47,21 @@ def tail(
     events: Annotated[
         bool, typer.Option("--events", help="Every event as a line of JSON, instead of the text.")
     ] = False,
-    token: Token = None,
+    token_file: TokenFile = None,
 ) -> None:
     """Follow a stream, from its beginning or from after a cursor, until it ends."""
+    token = _token(token_file)
     _run(lambda: _tail(url, token, stream, after, events))
+
+
+def _token(file: Path | None) -> str | None:
+    if file is None:
+        return os.environ.get(TOKEN_VARIABLE, "").strip() or None
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        typer.echo(f"stream-gateway: {file}: cannot be read: {error}.", err=True)
+        raise typer.Exit(2) from None
 
 
 def _run(main: Callable[[], Coroutine[Any, Any, bool]]) -> None:

@@ -12,10 +12,12 @@ from stream_gateway.config.settings import Config as Config
 from stream_gateway.config.settings import ConfigError as ConfigError
 from stream_gateway.config.settings import CorsSettings as CorsSettings
 from stream_gateway.config.settings import EngineSettings as EngineSettings
+from stream_gateway.config.settings import GuardSettings as GuardSettings
 from stream_gateway.config.settings import HedgeSettings as HedgeSettings
 from stream_gateway.config.settings import LimitSettings as LimitSettings
 from stream_gateway.config.settings import LogSettings as LogSettings
 from stream_gateway.config.settings import ProviderSettings as ProviderSettings
+from stream_gateway.config.settings import QuotaSettings as QuotaSettings
 from stream_gateway.config.settings import RetrySettings as RetrySettings
 from stream_gateway.config.settings import RouteSettings as RouteSettings
 from stream_gateway.config.settings import ServerSettings as ServerSettings

@@ -26,7 +26,7 @@ class ServerSettings(_Section, frozen=True):
     """The data plane. `port` 0 takes a free one; `send_buffer_bytes` 0 leaves the size to the kernel.
 
     `unix` is a path to listen on instead of `host` and `port`. `trusted_proxies` are networks (or `unix`) whose
-    `X-Forwarded-For` is believed.
+    `X-Forwarded-For` is believed. `demo_page`: whether there is a chat page at `/demo`.
     """
 
     host: str = "127.0.0.1"
@@ -42,6 +42,7 @@ class ServerSettings(_Section, frozen=True):
     tls_key: str | None = None
     proxy_protocol: bool = False
     trusted_proxies: tuple[str, ...] = ()
+    demo_page: bool = True
 
 
 class LimitSettings(_Section, frozen=True):
@@ -124,6 +125,35 @@ class CorsSettings(_Section, frozen=True):
     """Browser origins that may call us; `*` stands for any port, or alone for any origin."""
 
     origins: tuple[str, ...] = LOCAL_ORIGINS
+
+
+class QuotaSettings(_Section, frozen=True):
+    """How much one principal may have; None: as much as there is. `streams` and `sockets` are at once."""
+
+    requests_per_minute: Annotated[int, msgspec.Meta(gt=0)] | None = None
+    tokens_per_minute: Annotated[int, msgspec.Meta(gt=0)] | None = None
+    streams: Annotated[int, msgspec.Meta(gt=0)] | None = None
+    sockets: Annotated[int, msgspec.Meta(gt=0)] | None = None
+
+
+class GuardSettings(_Section, frozen=True):
+    """Who is let in. `anonymous` None: whoever asks, if there are no keys and only this machine can connect.
+
+    `secret_env` or `secret_file` name what signs stream tokens, for several gateways that take each other's.
+    `token_lifetime` is that of stream tokens that ask for none, `max_token_lifetime` the longest. `auth_timeout`: for
+    the first message of a socket whose handshake showed nothing. `failed_logins`: a minute, of an address. `quota`:
+    of each principal whose key has none of its own.
+    """
+
+    keys_file: str | None = None
+    anonymous: bool | None = None
+    secret_env: str | None = None
+    secret_file: str | None = None
+    token_lifetime: Seconds = 300.0
+    max_token_lifetime: Seconds = 3600.0
+    auth_timeout: Seconds = 5.0
+    failed_logins: Annotated[int, msgspec.Meta(gt=0)] = 10
+    quota: QuotaSettings = QuotaSettings()
 
 
 class LogSettings(_Section, frozen=True):
@@ -260,6 +290,7 @@ class Config(_Section, frozen=True):
     sockets: SocketSettings = SocketSettings()
     compression: CompressionSettings = CompressionSettings()
     cors: CorsSettings = CorsSettings()
+    guard: GuardSettings = GuardSettings()
     log: LogSettings = LogSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     providers: dict[str, ProviderSettings] = {}

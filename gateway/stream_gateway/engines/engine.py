@@ -43,9 +43,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         created: Unix seconds.
         dialect: of the raw bytes in its records, None when no vendor speaks.
-        key, asked: see `Stream`.
-        alias: what the provider calls the answer, once it has said so.
-        owner: who may read it, when clients have to say who they are.
+        owner: the id of the principal whose it is.
+        key, asked: see `Stream`; the key is `scoped`.
+        alias: what the provider calls the answer, once it has said so; `scoped`, too.
         request, conversation: what is needed to go on with an answer that broke off; None when nobody would.
     """
 
@@ -55,12 +55,17 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     dialect: str | None = None
     lease: Lease = 0.0
     echo: bytes = b""
+    owner: str = ""
     key: str | None = None
     asked: bytes = b""
     alias: str | None = None
-    owner: str | None = None
     request: Request | None = None
     conversation: str | None = None
+
+
+def scoped(owner: str, name: str) -> str:
+    """A name that is an owner's own, as one among everybody's."""
+    return f"{owner}\n{name}"
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):

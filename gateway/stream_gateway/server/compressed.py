@@ -48,6 +48,7 @@ class CompressedExchange(Exchange):
         self.peer = exchange.peer
         self.began = exchange.began
         self.common = exchange.common
+        self.root = exchange.root
         self._exchange = exchange
         self._compression = compression
         self._codecs = codecs

@@ -10,10 +10,14 @@ from stream_protocols.chunking import Conditions
 
 _UNKNOWN: Final = Conditions()
 
-_TCP_INFO: Final = getattr(socket, "TCP_INFO", None)
+_TCP_INFO: Final = getattr(socket, "TCP_INFO", None) if sys.platform == "linux" else None  # others have other fields
 _SIZE: Final = 168
-_FIELDS: Final = struct.Struct("=68x I 8x I 60x I I 8x Q")
-"""`tcpi_rtt` (µs), `tcpi_snd_cwnd` (packets), `tcpi_notsent_bytes`, `tcpi_min_rtt` (µs), `tcpi_delivery_rate`."""
+_FIELDS: Final = struct.Struct("=7x B 60x I 8x I 60x I I 8x Q")
+"""`tcpi_delivery_rate_app_limited` (a bit), `tcpi_rtt` (µs), `tcpi_snd_cwnd` (packets), `tcpi_notsent_bytes`,
+`tcpi_min_rtt` (µs), `tcpi_delivery_rate`."""
+
+_LIMITED_BY_US: Final = 0x01 if sys.byteorder == "little" else 0x80
+"""There was no more to send: the rate then is the model's, and says nothing of what the network could carry."""
 
 _NEVER: Final = 0xFFFFFFFF
 """`tcpi_min_rtt` before the first measurement."""
@@ -39,8 +43,14 @@ def conditions(sock: socket.socket) -> Conditions:
         return _UNKNOWN
     if len(info) < _SIZE:
         return _UNKNOWN
-    rtt, window, unsent, least, rate = _FIELDS.unpack(info)
-    return Conditions(rtt / 1e6, 0.0 if least == _NEVER else least / 1e6, float(rate), window, unsent)
+    flags, rtt, window, unsent, least, rate = _FIELDS.unpack(info)
+    return Conditions(
+        rtt=rtt / 1e6,
+        least_rtt=0.0 if least == _NEVER else least / 1e6,
+        rate=0.0 if flags & _LIMITED_BY_US else float(rate),
+        window=window,
+        unsent=unsent,
+    )
 
 
 def unsent(sock: socket.socket) -> int:

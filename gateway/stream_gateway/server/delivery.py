@@ -31,14 +31,18 @@ class Start(msgspec.Struct, frozen=True):
     gap: Gap | None = None
 
 
-def resume(stream: Stream, text: str | None, dialect: str) -> Start:
+def resume(stream: Stream, text: str | None, dialect: str, *, polls: bool = False) -> Start:
     """Where a client that shows a cursor goes on; without one, at the oldest record there is.
+
+    Args:
+        polls: it asks again and again, and does not come back each time.
 
     Raises:
         InvalidCursor, CursorOfAnotherStream, CursorFromFuture: the cursor is no good.
         CursorExpired, EpochMismatch: there is a gap, and the client's dialect has no words to say so.
     """
     log = stream.log
+    meter = stream.pulse.meter
     if text is None:
         text = format_cursor(stream.id, log.epoch, 0)
     cursor = parse_cursor(text)
@@ -46,7 +50,9 @@ def resume(stream: Stream, text: str | None, dialect: str) -> Start:
     if gap is None:
         position = cursor.position
         _check_offset(stream, position.seq, position.offset)
+        meter.resumes += position.seq > 0 and not polls
         return Start(position.seq, position.offset)
+    meter.gaps[gap.reason] += 1
     if dialect == native.NAME:
         return Start(gap.resume_seq, 0, gap)
     oldest = format_cursor(stream.id, log.epoch, gap.resume_seq)
@@ -94,7 +100,7 @@ async def deliver(
         # Nothing is left. 204 is also what tells a browser's EventSource not to come back.
         await exchange.respond(204, [("Stream-Id", stream.id)])
         return
-    outlet = exchange.open(200, stream_headers(stream, renderer))
+    outlet = exchange.open(200, stream_headers(stream, renderer, keepalive))
     if exchange.method == "HEAD":
         await outlet.finish()
         return
@@ -129,7 +135,7 @@ async def deliver_new(exchange: Exchange, stream: Stream, renderer: Renderer, ke
         False when the stream failed before it began; nothing has been answered then.
     """
     refused = partial(has_failed_early, stream)
-    outlet = exchange.open(200, stream_headers(stream, renderer), unless=refused)
+    outlet = exchange.open(200, stream_headers(stream, renderer, keepalive), unless=refused)
     with (
         Subscription(stream, renderer, outlet, welcome=outlet.welcome, chunker=stream.chunking()) as subscription,
         keepalive.watching(subscription, exchange.began),
@@ -153,9 +159,14 @@ async def conclude(subscription: Subscription, outlet: BodyOutlet) -> None:
         _log.info("subscription_ended", stream=subscription.stream.id, reason=reason)
 
 
-def stream_headers(stream: Stream, renderer: Renderer) -> HeaderList:
-    """The headers of every streamed body."""
-    return [("Content-Type", renderer.media_type), ("Stream-Id", stream.id), *_HEADERS]
+def stream_headers(stream: Stream, renderer: Renderer, keepalive: Keepalive) -> HeaderList:
+    """The headers of every streamed body. The keepalive's says how long a living connection is silent at most."""
+    return [
+        ("Content-Type", renderer.media_type),
+        ("Stream-Id", stream.id),
+        ("Stream-Keepalive", f"{keepalive.interval:g}"),
+        *_HEADERS,
+    ]
 
 
 def has_failed_early(stream: Stream) -> bool:

@@ -9,6 +9,7 @@ import structlog
 import trio
 
 from stream_gateway.config import LimitSettings, ServerSettings
+from stream_gateway.observe.statistics import ConnectionStatistics
 from stream_gateway.server import proxy
 from stream_gateway.server.certificates import Certificates
 from stream_gateway.server.exchange import Exchange
@@ -59,8 +60,11 @@ class Door:
         self._exchanges = 0
         self._left = trio.Event()  # some exchange or connection has ended
 
-    async def serve(self, transport: Transport) -> None:
+    async def serve(self, transport: Transport, seen: ConnectionStatistics) -> None:
         """Serve a connection until it ends, and close it.
+
+        Args:
+            seen: is told what it speaks, and whose it is.
 
         Raises:
             OSError: it broke, or was never opened; proxy.BadProxyHeader, trio.TooSlowError: the latter.
@@ -81,6 +85,7 @@ class Door:
             if self._certificates is None:
                 initial = await self._sniff(transport, initial)
                 http2 = initial.startswith(PREFACE)
+            seen.peer, seen.protocol = transport.peer, "h2" if http2 else "http/1.1"
             if http2:
                 await self._serve_http2(transport, initial)
             elif initial:

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 import msgspec
 import trio
 
+from stream_gateway.guard.principal import NOBODY, Principal
 from stream_gateway.server.sockets.wire import Serve
 from stream_gateway.streams.follower import Outlet
 from stream_gateway.streams.subscription import Welcome
@@ -55,9 +56,14 @@ class Exchange(abc.ABC):
         method, path: of the request; the path without its query, percent-decoded.
         headers: names in lower case; repeated ones joined by commas (RFC 9110 §5.3).
         peer: the client's address.
+        principal: who asks, once that is known.
         began: when the request was accepted, in Trio's time.
         common: headers that every response to this request carries.
+        root: what clients have to put before our paths, where we are a part of somebody's server.
     """
+
+    principal: Principal = NOBODY
+    root = ""
 
     def __init__(self, method: str, target: str, headers: Sequence[tuple[bytes, bytes]], peer: str) -> None:
         if not target.startswith("/"):

@@ -58,7 +58,7 @@ class GenerationRoutes:
             await self._complete(exchange, request)
 
     async def _resume(self, exchange: Exchange, request: Request, cursor: str, chunking: MakeChunker | None) -> None:
-        stream = await self._registry.open(parse_cursor(cursor).stream, cursor)
+        stream = await self._registry.open(parse_cursor(cursor).stream, exchange.principal, after=cursor)
         start = resume(stream, cursor, self._dialect.name)
         renderer = renderer_for(stream, self._dialect.name, request=request, after=start.after, offset=start.offset)
         await deliver(exchange, stream, renderer, start, self._keepalive, chunking)
@@ -67,6 +67,7 @@ class GenerationRoutes:
         lease = request.lease if request.lease is not None else _lease_header(exchange)
         stream, produce = self._generations.create(
             request,
+            exchange.principal,
             lease=lease,
             conversation=exchange.headers.get(CONVERSATION),
             echo=self._dialect.echo(request),
@@ -84,7 +85,8 @@ class GenerationRoutes:
 
     async def _complete(self, exchange: Exchange, request: Request) -> None:
         try:
-            reply = await self._generations.complete(request, conversation=exchange.headers.get(CONVERSATION))
+            conversation = exchange.headers.get(CONVERSATION)
+            reply = await self._generations.complete(request, exchange.principal, conversation=conversation)
         except ProviderFailed as error:
             await respond_failure(exchange, self._dialect, error.failure)
             return

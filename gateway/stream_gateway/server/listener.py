@@ -1,7 +1,9 @@
 """The listener: accepts connections, and keeps whatever goes wrong in one inside it."""
 
 import errno
+import itertools
 import socket
+import time
 from typing import Final
 
 import structlog
@@ -9,6 +11,8 @@ import trio
 
 from stream_gateway.config import LimitSettings, ServerSettings
 from stream_gateway.guard.proxies import plain
+from stream_gateway.observe.meters import Meters
+from stream_gateway.observe.statistics import ConnectionStatistics
 from stream_gateway.server.binding import bind as bind
 from stream_gateway.server.binding import release
 from stream_gateway.server.certificates import Certificates
@@ -34,6 +38,10 @@ class Listener:
     Args:
         certificates: for TLS; None: plaintext.
         turn: see `Http2Connection`.
+        meters: what ended connections count in.
+
+    Attributes:
+        open: connections as others see them, by number.
     """
 
     def __init__(
@@ -45,8 +53,11 @@ class Listener:
         *,
         certificates: Certificates | None = None,
         turn: Turn | None = None,
+        meters: Meters | None = None,
     ) -> None:
-        self.connections = 0
+        self.open: dict[int, ConnectionStatistics] = {}
+        self._numbers = itertools.count(1)
+        self._ended = (meters or Meters()).connections_ended
         self._hangups = open_hangups()
         self._door = Door(
             handler, server, limits, certificates=certificates, hangups=self._hangups, turn=turn or Turn()
@@ -56,6 +67,11 @@ class Listener:
         self._sock = sock
         self._server = server
         self._limits = limits
+
+    @property
+    def connections(self) -> int:
+        """How many there are."""
+        return len(self.open)
 
     async def run(self) -> None:
         """Accept until cancelled; then close the listening socket and all connections."""
@@ -106,15 +122,29 @@ class Listener:
         if sock.family != socket.AF_UNIX and hasattr(socket, "TCP_NOTSENT_LOWAT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_LOWAT)
         transport = Transport(sock, self._server.write_timeout, peer)
-        self.connections += 1
+        seen = ConnectionStatistics(next(self._numbers), peer, time.time())
+        structlog.contextvars.bind_contextvars(connection=seen.id)  # for all that is logged from here on
+        self.open[seen.id] = seen
+        why = "closed"
         try:
             if self.connections > self._limits.connections:
+                why = "refused"
                 await self._door.refuse(transport, Overloaded(_FULL))
             else:
-                await self._door.serve(transport)
+                await self._door.serve(transport, seen)
         except (OSError, BadProxyHeader, trio.TooSlowError, trio.ClosedResourceError) as error:
+            why = _why(error)
             _log.debug("connection_broke", peer=peer, error=str(error))
         except Exception:
+            why = "internal_error"
             _log.exception("connection_failed")
         finally:
-            self.connections -= 1
+            del self.open[seen.id]
+            self._ended[why] += 1
+
+
+def _why(error: Exception) -> str:
+    """How a connection that broke is counted."""
+    if isinstance(error, TimeoutError):
+        return "write_timeout"
+    return "opening_failed" if isinstance(error, BadProxyHeader | trio.TooSlowError) else "broke"

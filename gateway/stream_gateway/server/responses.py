@@ -32,7 +32,7 @@ class ResponseRoutes(GenerationRoutes):
     async def retrieve(self, exchange: Exchange, name: str) -> None:
         """`GET /v1/responses/{id}`: as it is now, or with `stream=true` its events, after those that were seen."""
         cursor = exchange.headers.get("last-event-id")
-        stream = await self._find(name, cursor)
+        stream = await self._find(name, exchange, cursor)
         if exchange.query("stream") not in ("true", "1"):
             await exchange.respond_json(200, await self._whole(stream), [("Stream-Id", stream.id)])
             return
@@ -47,13 +47,13 @@ class ResponseRoutes(GenerationRoutes):
 
     async def cancel(self, exchange: Exchange, name: str) -> None:
         """`POST /v1/responses/{id}/cancel`: end it at its provider; one that has ended is shown as it is."""
-        stream = await self._find(name)
+        stream = await self._find(name, exchange)
         await ended(stream)
         await exchange.respond_json(200, await self._whole(stream), [("Stream-Id", stream.id)])
 
     async def delete(self, exchange: Exchange, name: str) -> None:
         """`DELETE /v1/responses/{id}`: forget one that has ended."""
-        stream = await self._find(name)
+        stream = await self._find(name, exchange)
         if not self._registry.discard(stream):
             raise StreamInUse("The response has not ended, or is being read; cancel it first, or wait.")
         await exchange.respond_json(200, {"id": name, "object": "response", "deleted": True})
@@ -63,17 +63,19 @@ class ResponseRoutes(GenerationRoutes):
             await super()._complete(exchange, request)
             return
         conversation, echo = exchange.headers.get(CONVERSATION), self._dialect.echo(request)
-        stream, produce = self._generations.create(request, lease=request.lease, conversation=conversation, echo=echo)
+        stream, produce = self._generations.create(
+            request, exchange.principal, lease=request.lease, conversation=conversation, echo=echo
+        )
         produce()
         stream.start_lease()
         await exchange.respond_json(200, await self._whole(stream), [("Stream-Id", stream.id)])
 
-    async def _find(self, name: str, after: str | None = None) -> Stream:
+    async def _find(self, name: str, exchange: Exchange, after: str | None = None) -> Stream:
         """The stream whose id is in `name`, or whose provider calls its answer so."""
         try:
-            return await self._registry.open(name.removeprefix(_PREFIX), after)
+            return await self._registry.open(name.removeprefix(_PREFIX), exchange.principal, after=after)
         except UnknownStream:
-            stream = await self._registry.open_alias(name)
+            stream = await self._registry.open_alias(name, exchange.principal)
         if stream is None:
             message = f"There is no response {name[:64]!r} here: it was not streamed, or ended too long ago to be kept."
             raise UnknownStream(message)

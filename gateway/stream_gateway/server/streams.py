@@ -15,6 +15,7 @@ from stream_gateway.server.keepalive import Keepalive
 from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.stream import Stream
+from stream_gateway.streams.vitals import health_of
 from stream_protocols.commands import check_key
 from stream_protocols.cursor import format_cursor
 from stream_protocols.dialects import native
@@ -45,44 +46,51 @@ class StreamRoutes:
         chunking = chosen(exchange, self._registry.chunkers, field)
         key = check_key(exchange.headers.get("idempotency-key"), param="Idempotency-Key")
         asked = b"" if key is None else fingerprint(request.body)
-        stream, name = (None, None) if key is None else await self._registry.claim(key, asked)
+        stream, name = (None, None) if key is None else await self._registry.claim(key, asked, exchange.principal)
         status = 200
         if stream is None:
             status = 201
             conversation = exchange.headers.get(CONVERSATION)
             stream, produce = self._generations.create(
-                request, lease=request.lease, key=key, asked=asked, conversation=conversation, name=name
+                request,
+                exchange.principal,
+                lease=request.lease,
+                key=key,
+                asked=asked,
+                conversation=conversation,
+                name=name,
             )
             stream.chunking = chunking or stream.chunking
             produce()
             stream.start_lease()
             await self._registry.announced(stream)
         first = format_cursor(stream.id, stream.log.epoch, 0)
-        created = {"id": stream.id, "cursor": first, "status": stream.state, "links": links(stream)}
-        await exchange.respond_json(status, created, [("Location", links(stream)["self"]), ("Stream-Id", stream.id)])
+        places = links(stream, exchange.root)
+        created = {"id": stream.id, "cursor": first, "status": stream.state, "links": places}
+        await exchange.respond_json(status, created, [("Location", places["self"]), ("Stream-Id", stream.id)])
 
     async def show(self, exchange: Exchange, name: str) -> None:
         """`GET /v1/streams/{id}`."""
-        await exchange.respond_json(200, status(await self._registry.open(name)))
+        await exchange.respond_json(200, status(await self._registry.open(name, exchange.principal), exchange.root))
 
     async def cancel(self, exchange: Exchange, name: str) -> None:
         """`DELETE /v1/streams/{id}`: end the generation at its provider; what was said stays readable."""
-        stream = await self._registry.open(name)
+        stream = await self._registry.open(name, exchange.principal, cancel=True)
         await ended(stream)
-        await exchange.respond_json(200, status(stream))
+        await exchange.respond_json(200, status(stream, exchange.root))
 
     async def events(self, exchange: Exchange, name: str) -> None:
         """`GET /v1/streams/{id}/events`: the stream from the client's cursor, or from its beginning."""
         dialect = check_dialect(exchange.query("dialect") or native.NAME)
         # A browser that reconnects repeats the URL it was given: what it has seen since is in the header.
         cursor = exchange.headers.get("last-event-id") or exchange.query("after")
-        stream = await self._registry.open(name, cursor)
+        stream = await self._registry.open(name, exchange.principal, after=cursor)
         wait = exchange.query("wait")
         if wait is not None:
             if dialect != native.NAME:
                 raise InvalidField("Long polls (`wait`) are answered in the native dialect only.", param="dialect")
             seconds = polling.wait_of(wait)
-            await polling.answer(exchange, stream, resume(stream, cursor, dialect), seconds)
+            await polling.answer(exchange, stream, resume(stream, cursor, dialect, polls=True), seconds)
             return
         offers = [SSE, NDJSON] if dialect == native.NAME else [SSE]
         chunking = chosen(exchange, self._registry.chunkers)
@@ -107,12 +115,12 @@ async def ended(stream: Stream) -> None:
         raise Overloaded("The node that produces this stream does not answer; try again.", retry_after=1)
 
 
-def links(stream: Stream) -> dict[str, str]:
-    """Where a stream's resources are."""
-    return {"self": f"/v1/streams/{stream.id}", "events": f"/v1/streams/{stream.id}/events"}
+def links(stream: Stream, root: str = "") -> dict[str, str]:
+    """Where a stream's resources are; `root` as in `Exchange`."""
+    return {"self": f"{root}/v1/streams/{stream.id}", "events": f"{root}/v1/streams/{stream.id}/events"}
 
 
-def status(stream: Stream) -> dict[str, Any]:
+def status(stream: Stream, root: str = "") -> dict[str, Any]:
     """A stream as its resource shows it: state and health."""
     log = stream.log
     return {
@@ -127,8 +135,9 @@ def status(stream: Stream) -> dict[str, Any]:
         "stored": None if stream.journal is None else stream.journal.stored,
         "subscribers": stream.subscribers,
         "paused": stream.paused,
+        "health": health_of(stream, trio.current_time()),
         "lease": stream.lease,
         "attempts": [msgspec.to_builtins(attempt) for attempt in stream.attempts],
         "end": None if stream.terminal is None else msgspec.to_builtins(stream.terminal),
-        "links": links(stream),
+        "links": links(stream, root),
     }

@@ -1,13 +1,16 @@
 """The data plane's paths: what is answered, by whom, and in which dialect its errors are told."""
 
+from stream_gateway.guard.guard import Guard
 from stream_gateway.server import dictionaries
 from stream_gateway.server.gemini import GeminiRoutes
 from stream_gateway.server.generations import GenerationRoutes
+from stream_gateway.server.grants import GrantRoutes
 from stream_gateway.server.keepalive import Keepalive
 from stream_gateway.server.models import ModelRoutes
+from stream_gateway.server.pages import Pages
 from stream_gateway.server.passing import PATHS, PassingRoutes
 from stream_gateway.server.responses import ResponseRoutes
-from stream_gateway.server.routes import Row
+from stream_gateway.server.routes import Admits, Row
 from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.streams import StreamRoutes
 from stream_gateway.server.tokens import TokenRoutes
@@ -19,7 +22,12 @@ from stream_protocols.dialects.registry import DIALECTS
 
 
 def table(
-    registry: Registry, generations: Generations, router: Router, sockets: SocketService, keepalive: Keepalive
+    registry: Registry,
+    generations: Generations,
+    router: Router,
+    sockets: SocketService,
+    keepalive: Keepalive,
+    guard: Guard,
 ) -> list[Row]:
     """Every path, the more special ones first."""
     shared = registry, generations, keepalive
@@ -37,11 +45,17 @@ def table(
         ),
         *(Row(path, {"POST": PassingRoutes(router).call}, openai_chat.NAME) for path in PATHS),
         Row("/v1/models", {"GET": ModelRoutes(generations).list}),
-        Row("/v1/connect", {"GET": sockets.connect}),
-        *_streams(StreamRoutes(*shared)),
-        Row("/v1/dictionaries/current", {"GET": dictionaries.current}),
-        Row("/v1/dictionaries/([^/]+)", {"GET": dictionaries.show}),
+        Row("/v1/connect", {"GET": sockets.connect}, admits=Admits.LATER),
+        *_streams(StreamRoutes(*shared), GrantRoutes(registry, guard)),
+        Row("/v1/dictionaries/current", {"GET": dictionaries.current}, admits=Admits.EVERYBODY),
+        Row("/v1/dictionaries/([^/]+)", {"GET": dictionaries.show}, admits=Admits.EVERYBODY),
     ]
+
+
+def demo_page() -> list[Row]:
+    """The chat page for trying things out."""
+    pages = Pages("demo.html")
+    return [Row("/demo", {"GET": pages.page}), Row("/demo/([^/]+)", {"GET": pages.file})]
 
 
 def _responses(responses: ResponseRoutes) -> list[Row]:
@@ -53,10 +67,11 @@ def _responses(responses: ResponseRoutes) -> list[Row]:
     ]
 
 
-def _streams(streams: StreamRoutes) -> list[Row]:
+def _streams(streams: StreamRoutes, grants: GrantRoutes) -> list[Row]:
     one = "/v1/streams/([^/]+)"
     return [
         Row("/v1/streams", {"POST": streams.create}),
-        Row(one, {"GET": streams.show, "DELETE": streams.cancel}),
-        Row(one + "/events", {"GET": streams.events}),
+        Row(one, {"GET": streams.show, "DELETE": streams.cancel}, admits=Admits.HOLDERS),
+        Row(one + "/events", {"GET": streams.events}, admits=Admits.HOLDERS_BY_URL),
+        Row(one + "/tokens", {"POST": grants.create}),
     ]

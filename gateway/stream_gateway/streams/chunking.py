@@ -9,6 +9,7 @@ import trio
 
 from stream_protocols.chunking import Chunker, Plan, plan
 from stream_protocols.chunking.base import MAX_PATIENCE
+from stream_protocols.chunking.plan import MAX_HELD
 from stream_protocols.events import Record
 
 if TYPE_CHECKING:
@@ -17,12 +18,17 @@ if TYPE_CHECKING:
 
 _NOTHING: Final = -1
 
+AGAIN: Final = 32
+"""What is held is looked at again when one in so many of its records is new. With each of a thousand it would cost by
+their square, more than a millisecond an event; this comes later by a thirtieth of the time for which it has waited."""
+
 
 class Chunking:
     """Belongs to one follower. Whatever its chunker raises goes through.
 
     Attributes:
-        held: the head of the log when the chunker had seen all and held the rest; -1 when it holds nothing.
+        held: the head of the log up to which the chunker holds all that the client has not; -1 when it holds nothing,
+            0 when it must let go of it.
     """
 
     __slots__ = (
@@ -30,6 +36,7 @@ class Chunking:
         "_chunker",
         "_due",
         "_immediate",
+        "_looked",
         "_observes",
         "_reminded",
         "_reminder",
@@ -42,6 +49,7 @@ class Chunking:
         self._chunker = chunker
         self._immediate = chunker.immediate
         self._observes = type(chunker).observe is not Chunker.observe
+        self._looked = 0  # the head of the log when the chunker was asked last
         self._began = 0.0  # when the text began to wait that is held
         self._sent = float("-inf")  # when the last chunk left
         self._due = float("inf")
@@ -75,6 +83,19 @@ class Chunking:
         if self._observes:
             self._chunker.observe(follower.outlet.conditions())
 
+    def holds_on(self, follower: Follower) -> bool:
+        """Whether what has come is held too, without asking: it is more of the same, and little."""
+        log = follower.stream.log
+        if self.held <= 0 or log.sealed or log.head - follower.position > MAX_HELD:
+            return False
+        if (log.head - self._looked) * AGAIN > self._looked - follower.position:
+            return False
+        kind = _kind(log.record(self.held))
+        if any(_kind(log.record(number)) != kind for number in range(self.held + 1, log.head + 1)):
+            return False
+        self.held = log.head
+        return True
+
     def divide(self, follower: Follower, records: Sequence[Record], offset: int, whole: bool, room: int) -> Plan:
         """What leaves now.
 
@@ -88,6 +109,8 @@ class Chunking:
         """
         now = trio.current_time()
         waited = now - self._began if self.held != _NOTHING else 0.0
+        if follower.stream.paused:
+            waited = float("inf")  # nobody waits for a sentence's end while the producer waits for room
         follower.direct = False  # until it is asked again
         self._observe(follower)
         result = plan(
@@ -109,7 +132,7 @@ class Chunking:
         if self.held == _NOTHING or result.chunks:
             self._began = now
         self._release_after(follower, self._patience(now - self._began, now - self._sent))
-        self.held = follower.stream.log.head
+        self.held = self._looked = follower.stream.log.head
         return result
 
     def _patience(self, waited: float, since: float) -> float:
@@ -149,3 +172,8 @@ class Chunking:
         if self._reminder is not None:
             self._reminder.cancel()
             self._reminder = None
+
+
+def _kind(record: Record | None) -> tuple[type, int | None] | None:
+    """What texts must have in common to be merged."""
+    return None if record is None else (type(record[0]), getattr(record[0], "choice", None))

@@ -123,6 +123,8 @@ class Follower(abc.ABC):
                 if (self.direct and self.position & _GLANCE) or self._at_once():
                     data = self.stream.rendered(self.renderer, self.outlet.framing, self.position)
                     self.position = log.head
+                elif self._chunking is not None and self._chunking.holds_on(self):
+                    return
                 else:
                     data = self.next_piece()
                 if self.write(data) and not log.sealed and (self.position == log.head or self.caught_up):
@@ -143,13 +145,15 @@ class Follower(abc.ABC):
 
     def keep_alive(self) -> None:
         """Say between two events that we are still here, if the client is one that listens right now."""
-        if self.live and self.outlet.clear():
-            try:
-                if self.write(self.outlet.framing(self.renderer.keepalive)):
-                    return
-            except Exception as error:  # for the driver, as in `push`
-                self.broken = error
-            self._stop_being_live()
+        if not self.live:
+            return
+        try:
+            # What was written last may have waited in the kernel; only the driver learns that it does no more.
+            if self.outlet.clear() and self.write(self.outlet.framing(self.renderer.keepalive)):
+                return
+        except Exception as error:  # for the driver, as in `push`
+            self.broken = error
+        self._stop_being_live()
 
     def write(self, data: bytes) -> bool:
         """Hand a piece to the outlet; False when it did not leave whole."""
@@ -189,6 +193,7 @@ class Follower(abc.ABC):
                 self._fail_chunking(error)
                 return self.next_piece(max_bytes)
             body = b"".join(map(self.renderer.chunk, result.chunks))
+            self.stream.pulse.meter.merged += max(result.position - self.position - len(result.chunks), 0)
             self.position, self._offset = result.position, result.offset
         self.stream.moved()
         return self.outlet.framing(body) if body else b""

@@ -3,12 +3,16 @@
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
+import trio
+
 from stream_gateway.engines.engine import Entry
+from stream_gateway.guard.principal import Principal
+from stream_gateway.observe.meters import GOOD, error_type
 from stream_gateway.streams.producer import Generate
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.stream import Stream
 from stream_gateway.upstream.generation import Generation
-from stream_gateway.upstream.provider import Reply
+from stream_gateway.upstream.provider import ProviderFailed, Reply
 from stream_gateway.upstream.routing.router import Router
 from stream_protocols.errors import StreamProtocolError
 from stream_protocols.events import Record
@@ -29,6 +33,7 @@ class Generations:
     def create(
         self,
         request: Request,
+        principal: Principal,
         *,
         lease: Lease | None = None,
         key: str | None = None,
@@ -40,6 +45,7 @@ class Generations:
         """A new stream for a request, and the function that starts its producer.
 
         Args:
+            principal: who asks, and whose it will be.
             lease, key, asked, echo, name: see `Registry.create`.
             conversation: see `Generation`.
 
@@ -47,9 +53,11 @@ class Generations:
             UnknownModel, InvalidField: nobody here answers that.
             Overloaded: there is no memory for another stream.
         """
-        generation = Generation(request, self._router.find(request.model), conversation)
+        route = self._router.find(request.model)
+        generation = Generation(request, route, conversation)
         stream = self._registry.create(
             request.model,
+            owner=principal.id,
             dialect=generation.dialect,
             lease=lease,
             key=key,
@@ -58,6 +66,7 @@ class Generations:
             name=name,
             request=request if generation.continuable else None,
             conversation=conversation,
+            route=route.name,
         )
         stream.attempts = generation.attempts
         return stream, partial(self._registry.start, stream, generation.run)
@@ -79,11 +88,22 @@ class Generations:
 
         return generate
 
-    async def complete(self, request: Request, *, conversation: str | None = None) -> Reply:
+    async def complete(self, request: Request, principal: Principal, *, conversation: str | None = None) -> Reply:
         """The whole answer at once. Cancelling it ends it at the provider.
 
         Raises:
             UnknownModel, InvalidField: nobody here answers that.
             ProviderFailed: there is no answer.
         """
-        return await Generation(request, self._router.find(request.model), conversation).complete()
+        route = self._router.find(request.model)
+        meter, began = self._registry.meters.route(route.name), trio.current_time()
+        error = "cancelled"
+        try:
+            reply = await Generation(request, route, conversation).complete()
+            error = GOOD
+        except ProviderFailed as failed:
+            error = error_type(failed.failure)
+            raise
+        finally:
+            meter.duration(error).observe(trio.current_time() - began)
+        return reply

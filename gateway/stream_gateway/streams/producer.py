@@ -33,6 +33,7 @@ def produce(stream: Stream, generate: Generate) -> Coroutine[Any, Any, None]:
 
 
 async def _run(stream: Stream, rest: Awaitable[None]) -> None:
+    structlog.contextvars.bind_contextvars(stream=stream.id)
     try:
         with stream.scope:
             await rest

@@ -2,13 +2,16 @@
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 
 import trio
 
 from stream_gateway.config import StreamSettings
-from stream_gateway.engines.engine import Entry, Stored
+from stream_gateway.engines.engine import Entry, Stored, scoped
+from stream_gateway.guard.principal import Principal
+from stream_gateway.observe.meters import Meters
+from stream_gateway.observe.pulse import Pulse
 from stream_gateway.streams.budget import Budget
 from stream_gateway.streams.chunkers import Chunkers
 from stream_gateway.streams.fanout import FanOut
@@ -20,7 +23,7 @@ from stream_gateway.streams.stream import Stream
 from stream_gateway.streams.turn import Turn
 from stream_protocols.cursor import parse_cursor
 from stream_protocols.dialects import Source
-from stream_protocols.errors import InvalidCursor, Overloaded, UnknownStream
+from stream_protocols.errors import Forbidden, InvalidCursor, Overloaded, UnknownStream
 from stream_protocols.lifecycle import State
 from stream_protocols.request import Lease, Request
 
@@ -31,12 +34,16 @@ RETRY_AFTER: Final = 5
 class Registry:
     """Creates, finds and forgets streams; owns the nursery in which producers run.
 
+    A stream is found by nobody but its owner, whom its owner has given a token, and admins: to all others it is as
+    unknown as one that never was.
+
     A stream that ended is kept for `retain_for` seconds, or until its bytes are needed for a new one.
 
     Args:
         budget: bytes that all logs together may take.
         turn: the gateway's, around everything that writes to many clients at once.
         chunkers: the strategies that clients can ask for.
+        meters: what the streams count in.
         storage: where streams are stored, too, and those of other processes are found; None: they live in memory.
     """
 
@@ -46,19 +53,22 @@ class Registry:
         budget: Budget,
         turn: Turn | None = None,
         chunkers: Chunkers | None = None,
+        meters: Meters | None = None,
         storage: Storage | None = None,
     ) -> None:
         self.subscriptions = 0
         self.turn = turn or Turn()
         self.chunkers = chunkers or Chunkers({}, {})
+        self.meters = meters or Meters()
         self._settings = settings
         self._budget = budget
         self._storage = storage
         if storage is not None:
             storage.registry = self
         self._streams: dict[str, Stream] = {}
-        self._keys: dict[str, Stream] = {}
-        self._aliases: dict[str, Stream] = {}  # at most one for each stream
+        # By owner and name: what one calls a stream is nobody else's business.
+        self._keys: dict[tuple[str, str], Stream] = {}
+        self._aliases: dict[tuple[str, str], Stream] = {}  # at most one for each stream
         self._retained: dict[Stream, float] = {}  # ended streams and when to forget them, oldest first
         self._news = trio.Event()
         self.reminders = Reminders()
@@ -88,11 +98,13 @@ class Registry:
         self,
         model: str,
         *,
+        owner: str,
         dialect: str | None,
         lease: Lease | None = None,
         key: str | None = None,
         asked: bytes = b"",
         echo: bytes = b"",
+        route: str | None = None,
         name: str | None = None,
         request: Request | None = None,
         conversation: str | None = None,
@@ -101,11 +113,13 @@ class Registry:
 
         Args:
             model: the public name.
+            owner: the id of the principal whose it is.
             dialect: the dialect of the raw bytes its log will hold, if any.
             lease: see `Stream`; None for the configured default.
             key: the client's own name for what it asks, so that asking again finds the same stream.
             asked: a digest of what it asks, so that another client's key cannot be mistaken for it.
             echo: see `Source`.
+            route: the name of the route that answers; None: nobody's, and not counted with those that are.
             name: the stream's id, where `claim` has given it.
             request, conversation: see `Entry`.
 
@@ -117,7 +131,8 @@ class Registry:
         source = Source(name, model, int(time.time()), echo)
         lease = self._settings.lease if lease is None else lease
         log = Log(name, secrets.token_urlsafe(6))  # random: no log of a former process had this epoch
-        stream = Stream(source, log, self, self._settings, dialect=dialect, lease=lease)
+        pulse = Pulse(self.meters, route, name, trio.current_time())
+        stream = Stream(source, log, self, self._settings, owner=owner, dialect=dialect, lease=lease, pulse=pulse)
         stream.key, stream.asked = key, asked
         if self._storage is not None:
             entry = Entry(
@@ -127,8 +142,9 @@ class Registry:
                 dialect=dialect,
                 lease=lease,
                 echo=echo,
-                key=key,
+                key=None if key is None else scoped(owner, key),
                 asked=asked,
+                owner=owner,
                 request=request,
                 conversation=conversation,
             )
@@ -151,8 +167,12 @@ class Registry:
         entry = stored.entry
         source = Source(entry.stream, entry.model, entry.created, entry.echo)
         log = Log(entry.stream, stored.epoch, head=stored.oldest - 1, lives=stored.lives)
-        stream = Stream(source, log, self, self._settings, dialect=entry.dialect, lease=lease)
-        stream.key, stream.asked, stream.alias = entry.key, entry.asked, entry.alias
+        owner, dialect = entry.owner, entry.dialect
+        pulse = Pulse(self.meters, None, entry.stream, trio.current_time())
+        stream = Stream(source, log, self, self._settings, owner=owner, dialect=dialect, lease=lease, pulse=pulse)
+        stream.key = None if entry.key is None else entry.key[len(scoped(owner, "")) :]
+        stream.alias = None if entry.alias is None else entry.alias[len(scoped(owner, "")) :]
+        stream.asked = entry.asked
         if stored.oldest > 1:
             stream.state = State.RUNNING
         return stream
@@ -161,38 +181,38 @@ class Registry:
         """From now on it can be found here; if it has ended, for so many seconds."""
         self._streams[stream.id] = stream
         if stream.key is not None:
-            self._keys[stream.key] = stream
+            self._keys[stream.owner, stream.key] = stream
         if stream.alias is not None:
-            self._aliases[stream.alias] = stream
+            self._aliases[stream.owner, stream.alias] = stream
         if stream.log.sealed:
             self._retain(stream, self._settings.retain_for if kept is None else kept)
 
-    def find(self, key: str, asked: bytes) -> Stream | None:
-        """The stream that was created with this key, while it is kept.
+    def find(self, key: str, asked: bytes, principal: Principal) -> Stream | None:
+        """The stream that they have created with this key, while it is kept.
 
         Raises:
             KeyConflict: it was created for something else than `asked`, a digest of the request.
         """
-        stream = self._keys.get(key)
+        stream = self._keys.get((principal.id, key))
         if stream is not None and stream.asked != asked:
             raise key_conflict()
         return stream
 
-    def claimed(self, key: str) -> bool:
+    def claimed(self, key: str, principal: Principal) -> bool:
         """Whether `claim` would not have to wait, and `find` does as well."""
-        return self._storage is None or key in self._keys
+        return self._storage is None or (principal.id, key) in self._keys
 
-    async def claim(self, key: str, asked: bytes) -> tuple[Stream | None, str | None]:
-        """The stream that was created with this key, here or elsewhere; else what a new one has to be called.
+    async def claim(self, key: str, asked: bytes, principal: Principal) -> tuple[Stream | None, str | None]:
+        """The stream that they have created with this key, here or elsewhere; else what a new one has to be called.
 
         Raises:
             KeyConflict: as `find`.
             Overloaded: it cannot be known right now whether there is one.
         """
-        stream = self.find(key, asked)
+        stream = self.find(key, asked, principal)
         if stream is not None or self._storage is None:
             return stream, None
-        return await self._storage.claim(key, asked)
+        return await self._storage.claim(scoped(principal.id, key), asked)
 
     async def announced(self, stream: Stream) -> None:
         """Wait, but not for long, until a new stream can be found elsewhere, too."""
@@ -209,31 +229,34 @@ class Registry:
             raise RuntimeError("the registry is not running")
         self._nursery.start_soon(function, *args)
 
-    def get(self, name: str) -> Stream:
-        """The stream of that id.
+    def get(self, name: str, principal: Principal, *, cancel: bool = False) -> Stream:
+        """The stream of that id, for a principal who may read it, and with `cancel` end it too.
 
         Raises:
-            UnknownStream: there is none, or its retention has ended.
+            UnknownStream: there is none, or its retention has ended, or it is none of theirs.
+            Forbidden: they may read it only.
         """
-        try:
-            return self._streams[name]
-        except KeyError:
-            raise UnknownStream(
-                f"There is no stream {name[:64]!r}; it never was, or it ended too long ago to be kept."
-            ) from None
+        stream = self._streams.get(name)
+        if stream is None or not principal.may_read(name, stream.owner):
+            raise UnknownStream(f"There is no stream {name[:64]!r}; it never was, or it ended too long ago to be kept.")
+        if cancel and not principal.may_cancel(name, stream.owner):
+            raise Forbidden("This stream token is good for reading only.")
+        return stream
 
-    async def open(self, name: str, after: str | None = None) -> Stream:
-        """The stream of that id, wherever it is.
+    async def open(self, name: str, principal: Principal, *, after: str | None = None, cancel: bool = False) -> Stream:
+        """As `get`, wherever the stream is.
 
         Args:
             after: the cursor that its reader shows, if any.
 
         Raises:
-            UnknownStream: there is none, or its retention has ended.
+            UnknownStream, Forbidden: as `get`.
             InvalidCursor: the cursor is none.
             Overloaded: it cannot be had right now.
         """
-        return self.get(name) if self._storage is None else await self._storage.open(name, after)
+        if self._storage is not None:
+            await self._storage.open(name, after)
+        return self.get(name, principal, cancel=cancel)
 
     def at_hand(self, name: str, after: str | None = None) -> bool:
         """Whether `open` would not have to wait, and `get` does as well."""
@@ -242,14 +265,15 @@ class Registry:
         stream = self._streams.get(name)
         return stream is not None and (after is None or _is_in(stream.log, after))
 
-    async def open_alias(self, alias: str) -> Stream | None:
+    async def open_alias(self, alias: str, principal: Principal) -> Stream | None:
         """As `known_as`, wherever it is.
 
         Raises:
             Overloaded: it cannot be had right now.
         """
-        stream = self.known_as(alias)
-        return stream if stream is not None or self._storage is None else await self._storage.open_alias(alias)
+        if self._storage is not None and self.known_as(alias, principal) is None:
+            await self._storage.open_alias(scoped(principal.id, alias))
+        return self.known_as(alias, principal)
 
     def held(self, name: str) -> Stream | None:
         """The stream of that id, if it is here."""
@@ -263,9 +287,9 @@ class Registry:
         """What is produced here, and read on other nodes."""
         return [stream for stream in self._streams.values() if stream.elsewhere]
 
-    def known_as(self, alias: str) -> Stream | None:
-        """The stream whose provider calls its answer so, while it is kept; of several the newest."""
-        return self._aliases.get(alias)
+    def known_as(self, alias: str, principal: Principal) -> Stream | None:
+        """Their stream whose provider calls its answer so, while it is kept; of several the newest."""
+        return self._aliases.get((principal.id, alias))
 
     def discard(self, stream: Stream) -> bool:
         """Give up a stream before its time; False when it has not ended, or somebody is reading it."""
@@ -275,6 +299,16 @@ class Registry:
         if self._storage is not None:
             self.start_soon(self._storage.forget, stream)
         return True
+
+    def all(self) -> Collection[Stream]:
+        """All of them, running or retained, oldest first; a view that changes with them."""
+        return self._streams.values()
+
+    def banish(self, welcome: Callable[[str], bool]) -> None:
+        """End the streams of all owners who are not `welcome` any more, and forget those that have ended."""
+        for stream in [stream for stream in self._streams.values() if not welcome(stream.owner)]:
+            stream.cancel("revoked")
+            self.discard(stream)
 
     @property
     def known(self) -> int:
@@ -315,7 +349,7 @@ class Registry:
 
     def named(self, stream: Stream, alias: str) -> None:
         """A stream's provider has said what it calls the answer."""
-        self._aliases[alias] = stream
+        self._aliases[stream.owner, alias] = stream
 
     # ---- forgetting
 
@@ -334,10 +368,10 @@ class Registry:
 
     def _remove(self, stream: Stream) -> None:
         del self._streams[stream.id]
-        if stream.key is not None and self._keys.get(stream.key) is stream:
-            del self._keys[stream.key]
-        if stream.alias is not None and self._aliases.get(stream.alias) is stream:
-            del self._aliases[stream.alias]
+        if stream.key is not None and self._keys.get((stream.owner, stream.key)) is stream:
+            del self._keys[stream.owner, stream.key]
+        if stream.alias is not None and self._aliases.get((stream.owner, stream.alias)) is stream:
+            del self._aliases[stream.owner, stream.alias]
 
     async def _expire(self) -> None:
         while True:

@@ -26,12 +26,13 @@ class Room:
 
     Attributes:
         limit: bytes that the log may hold while the stream runs.
-        paused: whether the producer waits for room.
+        paused, since: whether the producer waits for room, and since when, in Trio's time.
     """
 
     def __init__(self, stream: Stream, registry: Registry, settings: StreamSettings) -> None:
         self.limit = settings.retain_bytes
         self.paused = False
+        self.since = 0.0
         self._stream = stream
         self._registry = registry
         self._patience = settings.stall_timeout
@@ -54,7 +55,8 @@ class Room:
 
     def _pause(self) -> None:
         self.paused = True
-        self._charged_until = trio.current_time()
+        self.since = self._charged_until = trio.current_time()
+        self._stream.pulse.meter.pauses += 1
         self._found = trio.Event()
         if self._stream.valve is not None:
             self._stream.valve.pause()
@@ -65,6 +67,7 @@ class Room:
     def release(self) -> None:
         """Let the producer go on."""
         self.paused = False
+        self._stream.pulse.meter.paused_for += trio.current_time() - self.since
         if self._found is not None:
             self._found.set()
         if self._stream.valve is not None:
@@ -98,5 +101,6 @@ class Room:
             self._culprits = self._in_the_way()
             for follower in self._culprits:
                 if follower.held_up >= self._patience:
+                    self._stream.pulse.meter.lagged += 1
                     follower.close(LAGGED)
             await trio.lowlevel.checkpoint()

@@ -15,6 +15,8 @@ import msgspec
 import trio
 
 from stream_gateway.config import StreamSettings
+from stream_gateway.engines.engine import scoped
+from stream_gateway.observe.pulse import Pulse
 from stream_gateway.streams.follower import Follower
 from stream_gateway.streams.log import Log
 from stream_gateway.streams.reminders import Reminder
@@ -56,6 +58,7 @@ class Stream:
 
     Attributes:
         source: id, public model name and creation time, for encoders.
+        owner: the id of the principal whose it is (see `Principal`).
         dialect: the dialect of the raw bytes in the log, None when no vendor speaks.
         lease: seconds that the producer goes on with nobody attached, or "finish".
         followers: who is attached, live or lagging.
@@ -67,6 +70,7 @@ class Stream:
         scope: cancels the producer; its deadline is the lease.
         attempts: what was tried at which target, for those who ask how the stream is.
         valve, silence: see `Answer`, which a stream is.
+        pulse: when its records came, for those who ask how the stream is.
         journal: stores what is appended; None: nobody does, or another node.
         mirror: fills it with what another node produces; None: this one does that.
         abandoned: whether it was let go of without an end.
@@ -82,10 +86,14 @@ class Stream:
         registry: Registry,
         settings: StreamSettings,
         *,
+        owner: str,
         dialect: str | None,
         lease: Lease,
+        pulse: Pulse,
     ) -> None:
         self.source = source
+        self.pulse = pulse
+        self.owner = owner
         self.log = log
         self.dialect = dialect
         self.lease = lease
@@ -156,6 +164,7 @@ class Stream:
         if len(records) > 1:
             self._follow(records[-1][0])
         self._registry.account(self.log.extend(records))
+        self.pulse.beat(records, trio.current_time())
         if self.terminal is not None:
             self.log.seal()
         self._publish()
@@ -258,7 +267,7 @@ class Stream:
             self.alias = alias
             self._registry.named(self, alias)
             if self.journal is not None:
-                self.journal.change(msgspec.structs.replace(self.journal.entry, alias=alias))
+                self.journal.change(msgspec.structs.replace(self.journal.entry, alias=scoped(self.owner, alias)))
 
     def fail(self, code: str, message: str, status: int = 500) -> None:
         """End the stream with a failure of our own, unless it has ended."""
@@ -276,6 +285,7 @@ class Stream:
     def detach(self, subscription: Follower) -> None:
         """Count a subscription out; what only it held back may go on."""
         self.lags(subscription)
+        self.pulse.meter.left += not (self.log.sealed and subscription.caught_up)
         subscription.forget_chunks()
         del self.followers[subscription]
         self._registry.subscriptions -= 1
@@ -353,6 +363,11 @@ class Stream:
     def paused(self) -> bool:
         """Whether the producer waits for room in the log."""
         return self._room.paused
+
+    @property
+    def paused_since(self) -> float | None:
+        """Since when the producer waits for room, in Trio's time; None when it does not."""
+        return self._room.since if self._room.paused else None
 
     async def flowing(self) -> None:
         """Wait until the log has room."""

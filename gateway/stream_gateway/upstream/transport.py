@@ -12,11 +12,11 @@ from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import httpx
-import msgspec
 import structlog
 import trio
 
 from stream_gateway.config import ConfigError, ProviderSettings
+from stream_gateway.observe.statistics import PoolStatistics as PoolStatistics
 from stream_gateway.upstream.connection import Http1Connection
 from stream_gateway.upstream.dialing import Dialer, Wire
 from stream_gateway.upstream.http2.connection import Http2Connection
@@ -34,29 +34,6 @@ them at once, or is not there, is not to be stormed."""
 
 Exchange = Coroutine[Any, Any, httpx.Response]
 """A request under way; awaited, its response."""
-
-
-class PoolStatistics(msgspec.Struct, frozen=True):
-    """What a transport holds right now.
-
-    Attributes:
-        connections: those that are open or being made.
-        idle: those that serve nothing.
-        busy: the others.
-        streams: requests under way on them.
-        waiting: requests that wait for a connection.
-    """
-
-    connections: int = 0
-    idle: int = 0
-    busy: int = 0
-    streams: int = 0
-    waiting: int = 0
-
-    def __add__(self, other: "PoolStatistics") -> "PoolStatistics":
-        return PoolStatistics(
-            *(a + b for a, b in zip(msgspec.structs.astuple(self), msgspec.structs.astuple(other), strict=True))
-        )
 
 
 class _Sending:

@@ -27,9 +27,10 @@ GRAIN: Final = 0.005
 
 
 class Adaptive(Chunker):
-    """What waits, up to what the connection carries in `HORIZON`, cut at the end of a line or word where there is one.
+    """What waits, up to what the connection carries in `HORIZON`, cut at the end of a line, else of a word.
 
-    Inside a code fence it ends with a line, however short: a highlighter should not see half of one.
+    Of a line, however short: a highlighter should not see half of one of code, and a fence may have begun long before.
+    At worst that makes every other chunk a short one.
     """
 
     immediate: ClassVar[bool] = True
@@ -54,7 +55,7 @@ class Adaptive(Chunker):
             return len(text)
         cut = safe_cut(text, self._size)
         line = text.rfind("\n", 0, cut) + 1
-        if line > cut // 4 or (line and in_fence(text[:cut])):
+        if line:
             return line
         word = text.rfind(" ", 0, cut) + 1
         return word if word > cut // 2 else cut
@@ -67,9 +68,3 @@ def _pace(conditions: Conditions) -> float:
     if round_trip >= FAR:
         pace = max(pace, PACE * round_trip)
     return pace if pace >= GRAIN else 0.0
-
-
-def in_fence(text: str) -> bool:
-    """Whether a text ends inside a Markdown code fence that begins in it."""
-    fences = sum(1 for line in text.splitlines() if line.lstrip().startswith("```"))
-    return bool(fences % 2)

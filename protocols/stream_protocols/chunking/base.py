@@ -35,7 +35,7 @@ class Conditions(msgspec.Struct, frozen=True):
     Attributes:
         rtt: smoothed round-trip time in seconds.
         least_rtt: the shortest of the last minutes: what the network takes when nothing waits in it.
-        rate: bytes a second that were delivered lately.
+        rate: bytes a second that the network delivered when it was last given as much as it takes.
         window: packets that may be on their way at once, however small they are (TCP's congestion window).
         unsent: bytes that the kernel holds and has not sent yet.
     """

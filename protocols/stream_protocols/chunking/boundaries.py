@@ -31,6 +31,11 @@ def safe_cut(text: str, limit: int) -> int:
     return _after_escape(text, match.end() if match else 1)
 
 
+def is_safe(text: str, cut: int) -> bool:
+    """Whether a cut divides neither a grapheme nor a JSON escape."""
+    return safe_cut(text, cut) == cut
+
+
 def _before_grapheme(text: str, limit: int) -> int:
     start = max(limit - _LOOK_BACK, 0)
     cut = start
@@ -43,6 +48,8 @@ def _before_grapheme(text: str, limit: int) -> int:
 
 def _before_escape(text: str, cut: int) -> int:
     start = max(cut - _LOOK_BACK, 0)
+    while start and text[start - 1] == "\\":  # which of a row of them begins an escape, its beginning decides
+        start -= 1
     if match := _ESCAPE.search(text, start, cut):
         cut = match.start(1)
     if match := _SURROGATE.search(text, start, cut):

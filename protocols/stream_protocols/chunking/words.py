@@ -5,21 +5,27 @@ from typing import Final
 import regex
 
 from stream_protocols.chunking.base import Chunker, Waiting
-from stream_protocols.chunking.boundaries import word_ends
+from stream_protocols.chunking.boundaries import is_safe, safe_cut, word_ends
 
 _SPACELESS: Final = "。！？｡︒﹒．"
 """Sentence ends of writings that put no space after them."""
 
+_STOPS: Final = ".!?…؟۔։।॥።"
+"""Of the others."""
+
 _END: Final = regex.compile(
     rf"""
     [{_SPACELESS}]+ [\p{{Pe}}\p{{Pf}}"'」』]* \s*
-    | [.!?…؟۔։।॥።]+ [\p{{Pe}}\p{{Pf}}"'*_]* \s+
+    | (?<![{_STOPS}]) [{_STOPS}]++ [\p{{Pe}}\p{{Pf}}"'*_]*+ \s+
     | \n[ \t]*\n\s*
     | \n (?=[-*•\d\#])
     """,
     regex.VERBOSE,
 )
-"""What may end a sentence: a full stop with what closes behind it and the space after that, or a paragraph's end."""
+"""What may end a sentence: a full stop with what closes behind it and the space after that, or a paragraph's end.
+
+A row of stops is looked at once, from its beginning: leaders of a table of contents may have thousands.
+"""
 
 _ABBREVIATION: Final = regex.compile(
     r"""(?: ^ | [\s(\["'“„«] ) (?:
@@ -50,7 +56,7 @@ class Words(Chunker):
     def cut(self, waiting: Waiting) -> int:
         if waiting.final:
             return len(waiting.text)
-        return max(word_ends(waiting.text), default=0)
+        return _last_word(waiting.text, len(waiting.text))
 
 
 class Sentences(Chunker):
@@ -62,15 +68,23 @@ class Sentences(Chunker):
     """Characters after which a sentence is given out at a word's end: no caption and no breath is longer."""
 
     def cut(self, waiting: Waiting) -> int:
-        text = waiting.text
+        # No more than may leave, and one character to see what follows: the text may be that of an hour.
+        text = waiting.text[: self.MAX + 1]
         for match in _END.finditer(text):
             # At the very end of what has come, a space may be followed by anything: that is enough for a sentence.
-            if not _goes_on(text, match):
+            if match.end() <= self.MAX and is_safe(text, match.end()) and not _goes_on(text, match):
                 return int(match.end())
         if len(text) > self.MAX:
-            ends = [end for end in word_ends(text) if end <= self.MAX]
-            return ends[-1] if ends else self.MAX
+            return _last_word(text, self.MAX) or safe_cut(waiting.text, self.MAX)
         return len(text) if waiting.final else 0
+
+
+def _last_word(text: str, limit: int) -> int:
+    """Where the last complete word ends of the first `limit` characters; 0: there is none."""
+    ends = [end for end in word_ends(text) if end <= limit]
+    while ends and not is_safe(text, ends[-1]):  # a space may carry an accent
+        ends.pop()
+    return ends[-1] if ends else 0
 
 
 def _goes_on(text: str, match: "regex.Match[str]") -> bool:

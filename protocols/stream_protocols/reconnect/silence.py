@@ -1,15 +1,16 @@
 """Links that are dead without saying so: a cable pulled, a network changed, a proxy that forgot us.
 
 Nothing tells a reader; it can only know how long a living link is silent at most. On HTTP the gateway sends
-keepalives, whose rhythm is learned (`Rhythm`, `Silence`). On a WebSocket, where pings are answered below us, we ask
-(`Probe`).
+keepalives, whose rhythm it announces, and which is learned where it does not (`Rhythm`, `Silence`). On a WebSocket,
+where pings are answered below us, we ask (`Probe`).
 """
 
 import enum
+import re
 from typing import Final
 
 UNTAUGHT: Final = 45.0
-"""Seconds of silence before a link is dead when no keepalive was seen yet: three of the gateway's default intervals."""
+"""Seconds of silence before a link is dead when nothing is known yet: three of the gateway's default intervals."""
 
 FACTOR: Final = 2.0
 SLACK: Final = 1.0
@@ -18,24 +19,36 @@ SLACK: Final = 1.0
 MAX_INTERVAL: Final = 120.0
 """Seconds: longer between two keepalives is not a rhythm but a machine that slept."""
 
+MAX_ANNOUNCED: Final = 3600.0
+"""Seconds: who announces more is believed to be silent that long and no longer; a dead link is found out some day."""
+
 _FORGET: Final = 0.9  # of what was learned, with each keepalive that came sooner
+_SECONDS: Final = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 
 
 class Rhythm:
-    """How long a server is silent at most, as its keepalives teach; one for all links to it.
-
-    Attributes:
-        interval: seconds between keepalives, None until one was seen.
-    """
+    """How long a server is silent at most, as it announces and as its keepalives teach; one for all links to it."""
 
     def __init__(self, untaught: float = UNTAUGHT) -> None:
-        self.interval: float | None = None
         self._untaught = untaught
+        self._announced: float | None = None
+        self._learned: float | None = None
+
+    @property
+    def interval(self) -> float | None:
+        """Seconds between keepalives, None while nothing is known. What holds them up on the way counts, too."""
+        return max((known for known in (self._announced, self._learned) if known is not None), default=None)
 
     @property
     def allowed(self) -> float:
         """Seconds of silence after which a link is dead."""
-        return self._untaught if self.interval is None else FACTOR * self.interval + SLACK
+        interval = self.interval
+        return self._untaught if interval is None else FACTOR * interval + SLACK
+
+    def announce(self, text: str | None) -> None:
+        """The header `Stream-Keepalive` of a response; one that is missing or no number of seconds says nothing."""
+        if text is not None and _SECONDS.fullmatch(text) and float(text):
+            self._announced = min(float(text), MAX_ANNOUNCED)
 
     def learn(self, silence: float) -> None:
         """A keepalive came after so many seconds of silence.
@@ -43,8 +56,8 @@ class Rhythm:
         The longest counts, and fades: keepalives that were held up come in bunches, and those are no rhythm either.
         """
         if 0.0 <= silence <= MAX_INTERVAL:
-            known = self.interval
-            self.interval = silence if known is None else max(silence, known * _FORGET)
+            known = self._learned
+            self._learned = silence if known is None else max(silence, known * _FORGET)
 
 
 class Silence:

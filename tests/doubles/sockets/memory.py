@@ -11,7 +11,9 @@ from contextlib import asynccontextmanager
 import trio
 import trio.testing
 
-from stream_gateway.config import Config, SocketSettings, StreamSettings
+from stream_gateway.config import Config, GuardSettings, SocketSettings, StreamSettings
+from stream_gateway.guard.guard import Guard
+from stream_gateway.guard.principal import ANONYMOUS
 from stream_gateway.server.exchange import BodyOutlet, Exchange, HeaderList
 from stream_gateway.server.sockets.service import SocketService
 from stream_gateway.server.sockets.socket import WebSocket
@@ -149,6 +151,7 @@ class MemoryExchange(Exchange):
     def __init__(self, headers: dict[str, str], peer: str, nursery: trio.Nursery) -> None:
         pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         super().__init__("GET", "/v1/connect", pairs, peer)
+        self.principal = ANONYMOUS
         self.wire = MemoryWire()
         self.answer: dict[str, str] = {}
         self._nursery = nursery
@@ -185,7 +188,9 @@ class SocketRig:
         self.settings = settings
         self.registry = Registry(streams, Budget(100_000_000), chunkers=Chunkers({}, {}, "passthrough"))
         router = Router(Config(), {demo.NAME: DemoProvider()})
-        self.service = SocketService(settings, self.registry, Generations(self.registry, router))
+        self.service = SocketService(
+            settings, self.registry, Generations(self.registry, router), Guard(GuardSettings())
+        )
         self._nursery = nursery
 
     async def connect(self, *, binary: bool = False, extensions: str | None = None, peer: str = "p") -> SessionClient:
@@ -203,7 +208,7 @@ class SocketRig:
 
     def stream(self) -> Stream:
         """A stream that a test fills by itself; it has begun."""
-        stream = self.registry.create("m", dialect=None, lease="finish")
+        stream = self.registry.create("m", owner=ANONYMOUS.id, dialect=None, lease="finish")
         stream.extend([(StreamStarted("m", 1), None)])
         return stream
 

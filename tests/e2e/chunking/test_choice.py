@@ -138,8 +138,9 @@ async def test_a_name_that_means_nothing(upstream: OpenAIServer, gateway: Served
         ("stream.create", {"request": {"model": "plain", "messages": MESSAGES}}),
         ("stream.subscribe", {"stream": stream}),
     ):
-        error = await client.refused(command, chunking=NONE, **fields)
-        assert (error["code"], error["param"]) == ("invalid_field", "chunking")
+        for name in (NONE, ""):
+            error = await client.refused(command, chunking=name, **fields)
+            assert (error["code"], error["param"]) == ("invalid_field", "chunking")
     assert len(upstream.exchanges) == asked, "a refused request asked the provider"
     assert gateway.now.streams == known
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from stream_gateway.guard.principal import ANONYMOUS
 from stream_gateway.server.conditions import unsent
 from stream_gateway.server.transport import Transport
 from stream_gateway.streams.follower import DRAIN_BYTES, Follower
@@ -63,7 +64,7 @@ async def test_it_catches_up_in_few_chunks(upstream: OpenAIServer, default: Serv
     neighbour = (await default.subscribe(stream)).events()
     slow = await subscribe(default, protocol, stream)
     await until(lambda: default.now.subscriptions == 2)
-    (_, follower) = default.gateway._registry.get(stream).followers
+    (_, follower) = default.gateway._registry.get(stream, ANONYMOUS).followers
     transport = transport_of(follower)
     seen: list[SseEvent] = []
     for step in range(10, COUNT + 1, 10):

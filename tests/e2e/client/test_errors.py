@@ -142,6 +142,23 @@ async def test_what_the_gateway_refuses(gateway: ServedGateway, connect: Connect
         assert client.statistics().losses == 0
 
 
+async def test_a_cursor_of_another_stream(gateway: ServedGateway, connect: Connect) -> None:
+    one, other = await gateway.create("demo-n1-gap0"), await gateway.create("demo-n1-gap0")
+    async with connect(gateway.base_url) as client:
+        with pytest.raises(Refused, match="belongs to stream") as caught:
+            await client.attach(one["id"], after=other["cursor"]).text()
+        assert caught.value.code == "cursor_of_another_stream"
+        assert client.statistics().losses == 0
+
+
+async def test_a_chunking_that_is_none(gateway: ServedGateway) -> None:
+    name = (await gateway.create("demo-n1-gap0"))["id"]
+    for transport in ("websocket", "sse"):
+        async with Client(gateway.base_url, transports=[transport], settings=QUICK) as client:
+            with pytest.raises(Refused, match="sentences"):
+                await client.attach(name, chunking="novels").text()
+
+
 async def test_a_stream_that_is_forgotten(serve: Serve, connect: Connect) -> None:
     gateway = await serve(streams={"retain_for": 0.05})
     created = await gateway.create("demo-n1-gap0")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+import time
+
 import pytest
 import trio
 
-from stream_gateway.client import Client, Incomplete, StreamNotFound
+from stream_gateway.client import Client, Incomplete, Status, StreamNotFound
 from stream_protocols.events import StreamCancelled, StreamFinished, StreamStarted, TextDelta
 from tests.doubles.chaos_proxy import ChaosProxy, Fault
 from tests.doubles.gate import Gate
@@ -14,7 +18,7 @@ from tests.doubles.openai_script import Script, words
 from tests.doubles.openai_server import OpenAIServer
 from tests.doubles.served_gateway import Serve, ServedGateway
 from tests.doubles.waiting import until
-from tests.e2e.client.conftest import Connect
+from tests.e2e.client.conftest import QUICK, Connect
 
 
 async def test_a_stream(gateway: ServedGateway, connect: Connect, transport: str) -> None:
@@ -211,6 +215,70 @@ async def test_a_lost_reply_to_a_create_is_not_paid_twice(
         head.open()
     assert texts == [script.text]
     assert len(upstream.exchanges) == 1
+
+
+async def test_each_reader_has_its_own_chunking(
+    upstream: OpenAIServer, gateway: ServedGateway, proxy: ChaosProxy, connect: Connect, transport: str
+) -> None:
+    """Also after a reconnect; but long polls bring what there is."""
+    if transport == "poll":
+        pytest.skip("long polls are not chunked")
+    sentences = ["One comes first. ", "Two is next. ", "Three ends it."]
+    upstream.scripts["m"] = Script(deltas=[word for said in sentences for word in re.findall(r"\S+ ?", said)])
+    async with connect(proxy.url) as client:
+        asked = client.stream(model="m", messages=MESSAGES, chunking="sentences")
+        assert [piece async for piece in asked.texts()] == sentences
+        assert asked.id is not None
+        attached, texts = client.attach(asked.id, chunking="bytes:4"), []
+        async for piece in attached.texts():
+            texts.append(piece)
+            if len(texts) == 2:
+                proxy.strike(Fault.CUT)
+        assert "".join(texts) == "".join(sentences)
+        assert {len(piece) for piece in texts[:-1]} == {4}
+        assert [piece async for piece in client.attach(asked.id).texts()] == sentences
+
+
+async def test_a_wall_clock_that_jumps_does_not_matter(
+    upstream: OpenAIServer, proxy: ChaosProxy, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jumps = itertools.cycle((0.0, 1e9, -1e9, 86_400.0))
+    monkeypatch.setattr(time, "time", lambda now=time.time: now() + next(jumps))
+    upstream.scripts["m"] = script = Script(deltas=words(20), gate=(gate := Gate(1)))
+    async with connect(proxy.url) as client:
+        text = ""
+        async for piece in client.stream(model="m", messages=MESSAGES).texts():
+            text += piece
+            gate.release()
+            if text.endswith("w9 "):
+                proxy.strike(Fault.CUT)
+            if text.endswith("w18 "):
+                gate.open()
+        assert text == script.text
+
+
+@pytest.mark.parametrize("http2", [False, True])
+async def test_a_link_that_dies_before_its_first_keepalive(
+    serve: Serve, upstream: OpenAIServer, nursery: trio.Nursery, http2: bool
+) -> None:
+    """The gateway has said when that would have come, so nobody waits for three quarters of a minute."""
+    gateway = await serve(server={"keepalive": 0.5})
+    proxy = ChaosProxy(gateway.host, gateway.port)
+    await nursery.start(proxy.run)
+    upstream.scripts["m"] = script = Script(deltas=words(3), gate=(gate := Gate()))
+    losses: list[str] = []
+
+    def tell(status: Status) -> None:
+        if status.kind == "lost":
+            losses.append(status.reason)
+            gate.open()
+
+    async with Client(proxy.url, transports=["sse"], http2=http2, settings=QUICK, on_status=tell) as client:
+        stream = client.stream(model="m", messages=MESSAGES)
+        await anext(stream)
+        proxy.strike(Fault.BLACK_HOLE)
+        assert await stream.text() == script.text
+    assert losses == ["silent for 2.0 s"]
 
 
 async def test_a_gap_is_told_once(serve: Serve, upstream: OpenAIServer, connect: Connect) -> None:

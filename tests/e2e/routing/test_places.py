@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from stream_gateway.guard.principal import ANONYMOUS
 from tests.doubles.gate import Gate
 from tests.doubles.gateway_client import CHAT, STREAMS, openai_text, refused
 from tests.doubles.openai_script import BUSY, Refusal, Script, words
@@ -158,7 +159,7 @@ async def test_the_gateway_stops_while_two_attempts_race(upstream: OpenAIServer,
     gateway = await warmed(upstream, serve)
     upstream.scripts |= {"first": Script(head_gate=Gate()), "second": Script(gate=Gate())}
     created = await gateway.create(ROUTE)
-    stream = gateway.gateway._registry.get(created["id"])
+    stream = gateway.gateway._registry.get(created["id"], ANONYMOUS)
     await upstream.next_exchange()
     await upstream.next_exchange()
     registry = gateway.gateway._registry._nursery

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from stream_gateway.guard.principal import ANONYMOUS
 from tests.doubles.faults import Ending
 from tests.doubles.gate import Gate
 from tests.doubles.gateway_client import native_text, openai_text, refused
@@ -103,7 +104,7 @@ async def test_patience_with_the_first_token_is_not_patience_with_the_next(
     upstream.scripts["m"] = Script(head_gate=(gate := Gate()), ending=Ending.SILENCE)
     created = await gateway.create(ROUTE)
     exchange = await upstream.next_exchange()
-    stream = gateway.gateway._registry.get(created["id"])
+    stream = gateway.gateway._registry.get(created["id"], ANONYMOUS)
     await gateway.chat("demo-n1-first500", stream=False)  # more time than silence is given elsewhere
     assert not exchange.left.is_set()
     gate.open()

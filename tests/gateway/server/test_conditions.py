@@ -1,6 +1,8 @@
 """What the kernel tells of a connection, and a transport that sees a slow network before a buffer is full."""
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -60,6 +62,7 @@ async def test_who_reads_is_clear(ends: tuple[socket.socket, socket.socket]) -> 
     assert unsent(ours) == 0
     assert conditions(ours).least_rtt > 0
     assert conditions(ours).window > 0
+    assert conditions(ours).rate == 0, "that is our pace, and not what the network could carry"
 
 
 async def test_who_does_not_read_is_slow_long_before_the_buffer_is_full(
@@ -71,6 +74,7 @@ async def test_who_does_not_read_is_slow_long_before_the_buffer_is_full(
     waiting = unsent(ours)
     assert MAX_UNSENT < waiting <= MAX_UNSENT + GLANCE_BYTES + len(SMALL)
     assert conditions(ours).unsent == waiting
+    assert conditions(ours).rate == 0
     assert transport.write_now(SMALL), "nothing is left over, so a reply could still be written"
     async with trio.open_nursery() as nursery:
         nursery.start_soon(transport.flush)
@@ -83,6 +87,7 @@ async def test_who_does_not_read_is_slow_long_before_the_buffer_is_full(
 
         await until(received_more)
     assert unsent(ours) < UNSENT_LOWAT
+    assert conditions(ours).rate > 0
     await until(lambda: received_more() and received == written + len(SMALL))
 
 
@@ -111,3 +116,14 @@ def test_a_socket_that_is_closed_tells_nothing() -> None:
     sock = socket.socket()
     sock.close()
     assert conditions(sock) == Conditions()
+
+
+def test_other_systems_have_other_fields(ends: tuple[socket.socket, socket.socket]) -> None:
+    """FreeBSD's `TCP_INFO` has the same name and another layout; macOS has none."""
+    code = (
+        "import sys; sys.platform = 'freebsd14'; import socket; socket.TCP_INFO = 32;"
+        "from stream_gateway.server import conditions as c; from stream_protocols.chunking import Conditions;"
+        f"sock = socket.socket(fileno={ends[0].fileno()});"
+        "assert c.conditions(sock) == Conditions() and c.unsent(sock) == 0"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, pass_fds=[ends[0].fileno()], timeout=60)

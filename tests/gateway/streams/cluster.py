@@ -10,6 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 from stream_gateway.config import StreamSettings
 from stream_gateway.engines.engine import Entry
 from stream_gateway.engines.memory import MemoryEngine, Shelf
+from stream_gateway.guard.principal import ANONYMOUS
 from stream_gateway.server.delivery import resume
 from stream_gateway.streams.budget import Budget
 from stream_gateway.streams.registry import Registry
@@ -63,7 +64,9 @@ class Node:
 
     def create(self, *, lease: Lease = "finish", request: Request | None = None, key: str | None = None) -> Stream:
         """A stream whose producer is the test."""
-        stream = self.registry.create("demo", dialect=None, lease=lease, request=request, key=key, asked=b"digest")
+        stream = self.registry.create(
+            "demo", owner=ANONYMOUS.id, dialect=None, lease=lease, request=request, key=key, asked=b"digest"
+        )
         stream.extend([(StreamStarted("demo"), None)])
         return stream
 
@@ -74,7 +77,7 @@ class Node:
     async def reader(self, name: str, after: str | None = None, room: float = float("inf")) -> Reader:
         """A client that comes to this node, with a cursor if it has one."""
         await wait_all_tasks_blocked()  # what was just said can be stored
-        stream = await self.registry.open(name, after)
+        stream = await self.registry.open(name, ANONYMOUS, after=after)
         start = resume(stream, after, "native")
         reader = Reader(stream, SlowOutlet(room), native(stream), start.after, start.offset)
         reader.gap = start.gap

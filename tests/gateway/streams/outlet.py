@@ -17,12 +17,14 @@ class SlowOutlet:
 
     Attributes:
         network: what it says of the network.
+        crowded: what it took last waits in the kernel, as far as it knows; it looks again when it is flushed.
     """
 
     def __init__(self, room: float = math.inf, framing: Framing = identity) -> None:
         self.framing = framing
         self.room = room
         self.network = Conditions()
+        self.crowded = False
         self.taken = b""
         self.writes: list[bytes] = []
         self.error: Exception | None = None
@@ -40,7 +42,7 @@ class SlowOutlet:
 
     def clear(self) -> bool:
         """See `Outlet`."""
-        return not self._rest
+        return not self._rest and not self.crowded
 
     def write_now(self, data: bytes) -> bool:
         """See `Outlet`."""
@@ -55,6 +57,7 @@ class SlowOutlet:
 
     async def flush(self) -> None:
         """See `Outlet`."""
+        self.crowded = False
         while self._rest:
             await self._changed.wait()
             if self.error is not None:

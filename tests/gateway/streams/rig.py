@@ -8,6 +8,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from stream_gateway.config import StreamSettings
+from stream_gateway.guard.principal import ANONYMOUS
 from stream_gateway.streams.budget import Budget
 from stream_gateway.streams.log import cost
 from stream_gateway.streams.registry import Registry
@@ -92,7 +93,7 @@ class Rig:
 
     def stream(self, *, lease: Lease | None = "finish", dialect: str | None = None, started: bool = True) -> Stream:
         """A stream whose producer is the test."""
-        stream = self.registry.create("demo", dialect=dialect, lease=lease)
+        stream = self.registry.create("demo", owner=ANONYMOUS.id, dialect=dialect, lease=lease)
         if started:
             stream.extend([(StreamStarted("demo"), None)])
         return stream

@@ -8,13 +8,15 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from stream_gateway.server.formats import renderer_for
+from stream_gateway.streams.chunking import AGAIN
 from stream_gateway.streams.stream import FANOUT_SLICE
 from stream_protocols.chunking import Chunker, Conditions, Waiting
 from stream_protocols.chunking.adaptive import Adaptive
 from stream_protocols.chunking.base import MAX_PATIENCE
+from stream_protocols.chunking.plan import MAX_HELD
 from stream_protocols.chunking.sizes import Bytes, Interval
 from stream_protocols.chunking.words import Sentences
-from stream_protocols.events import StreamFinished, TextDelta
+from stream_protocols.events import Event, ReasoningDelta, StreamFinished, TextDelta, Usage
 from stream_protocols.sse import SseDecoder
 from tests.gateway.streams.conftest import MakeRig
 from tests.gateway.streams.rig import Rig, settle, texts
@@ -206,6 +208,68 @@ async def test_nothing_is_held_while_the_producer_waits_for_room(make_rig: MakeR
         await settle()
     assert not stream.paused
     assert "".join(reader.texts()).startswith("word word ")
+
+
+async def test_nor_by_one_that_comes_while_it_waits(make_rig: MakeRig, mock_clock: MockClock) -> None:
+    rig = await make_rig(retain_bytes=2000)
+    stream = rig.stream()
+    reader = await rig.reader(stream, room=0, chunker=Sentences())
+    while not stream.paused:
+        stream.extend(texts("word "))
+        await settle()
+    reader.outlet.allow(float("inf"))
+    await settle()
+    assert not stream.paused
+    assert "".join(reader.texts()) == "word " * (stream.log.head - 1)
+
+
+class Counting(Chunker):
+    """Holds until a full stop comes, and counts what it is shown."""
+
+    patience = 5.0
+    shown = 0
+
+    def cut(self, waiting: Waiting) -> int:
+        self.shown += len(waiting.text)
+        return waiting.text.rfind(".") + 1
+
+
+async def test_what_is_held_long_is_not_looked_at_with_each_event(rig: Rig, mock_clock: MockClock) -> None:
+    stream = rig.stream()
+    counting = Counting()
+    reader = await rig.reader(stream, chunker=counting)
+    for _ in range(MAX_HELD):
+        stream.extend(texts("x"))
+    assert reader.texts() == []
+    assert counting.shown < MAX_HELD * (2 * AGAIN)  # and not by its square, which is sixteen times as much
+    assert reader.subscription.live
+    stream.extend(texts("x"))
+    assert reader.texts() == ["x" * (MAX_HELD + 1)]
+
+
+@pytest.mark.parametrize("other", [ReasoningDelta("y"), TextDelta("y", 1), Usage(1, 2)])
+async def test_what_is_no_more_of_the_same_ends_a_long_wait(rig: Rig, mock_clock: MockClock, other: Event) -> None:
+    stream = rig.stream()
+    reader = await rig.reader(stream, chunker=Counting())
+    for _ in range(500):
+        stream.extend(texts("x"))
+    stream.extend([(other, None)])
+    assert reader.texts() == ["x" * 500]
+
+
+@pytest.mark.parametrize("size", [1, 40, 300])
+async def test_the_end_of_a_long_wait_comes_a_little_later(rig: Rig, autojump_clock: MockClock, size: int) -> None:
+    """By one more in `AGAIN` of what is held; and patience ends it in any case."""
+    stream = rig.stream()
+    reader = await rig.reader(stream, chunker=Counting())
+    for _ in range(size):
+        stream.extend(texts("x"))
+    stream.extend(texts("."))
+    for _ in range(size // AGAIN):
+        stream.extend(texts("y"))
+    assert reader.texts() == ["x" * size + "."]
+    await trio.sleep(5.1)
+    assert "".join(reader.texts()) == "x" * size + "." + "y" * (size // AGAIN)
 
 
 # Chunkers that fail, or never let go

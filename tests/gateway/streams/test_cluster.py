@@ -8,6 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from stream_gateway.guard.principal import ANONYMOUS
 from stream_gateway.streams.stream import MOVED
 from stream_protocols.cursor import Gap
 from stream_protocols.errors import KeyConflict, Overloaded, UnknownStream
@@ -109,17 +110,17 @@ async def test_an_ended_stream_is_loaded_by_whoever_needs_it(cluster: Cluster, a
     assert two.registry.running == 0
     await trio.sleep(700)
     with pytest.raises(UnknownStream):
-        await two.registry.open(stream.id)
+        await two.registry.open(stream.id, ANONYMOUS)
     assert two.budget.used == 0
 
 
 async def test_nobody_has_it(cluster: Cluster, autojump_clock: Clock) -> None:
     node = await cluster.node()
     with pytest.raises(UnknownStream):
-        await node.registry.open("nothing")
+        await node.registry.open("nothing", ANONYMOUS)
     cluster.shelf.broken = "out of order"
     with pytest.raises(Overloaded, match="out of order"):
-        await node.registry.open("nothing")
+        await node.registry.open("nothing", ANONYMOUS)
 
 
 async def test_a_mirror_that_nobody_reads_goes(cluster: Cluster, autojump_clock: Clock) -> None:
@@ -198,7 +199,7 @@ async def test_a_stream_is_cancelled_on_another_node(cluster: Cluster, autojump_
         await trio.sleep_forever()
 
     one.registry.start(stream, generate)
-    mirror = await two.registry.open(stream.id) if await _stored(one) else None
+    mirror = await two.registry.open(stream.id, ANONYMOUS) if await _stored(one) else None
     assert mirror is not None
     mirror.cancel("client")
     await mirror.ended.wait()
@@ -212,22 +213,24 @@ async def _stored(node) -> bool:  # type: ignore[no-untyped-def]
 
 async def test_a_key_is_one_stream_on_all_nodes(cluster: Cluster, autojump_clock: Clock) -> None:
     one, two = await cluster.node(), await cluster.node()
-    found, name = await one.registry.claim("k", b"digest")
+    found, name = await one.registry.claim("k", b"digest", ANONYMOUS)
     assert found is None
     async with trio.open_nursery() as nursery:
         others = []
 
         async def again() -> None:
-            others.append(await two.registry.claim("k", b"digest"))
+            others.append(await two.registry.claim("k", b"digest", ANONYMOUS))
 
         nursery.start_soon(again)
         await trio.sleep(0.1)
-        stream = one.registry.create("demo", dialect=None, lease="finish", key="k", asked=b"digest", name=name)
+        stream = one.registry.create(
+            "demo", owner=ANONYMOUS.id, dialect=None, lease="finish", key="k", asked=b"digest", name=name
+        )
     assert others[0][0].id == stream.id == name
     with pytest.raises(KeyConflict):
-        await two.registry.claim("k", b"other")
+        await two.registry.claim("k", b"other", ANONYMOUS)
     with pytest.raises(KeyConflict):
-        await one.registry.claim("k", b"other")
+        await one.registry.claim("k", b"other", ANONYMOUS)
 
 
 # When a node dies
@@ -333,7 +336,7 @@ async def test_orphans_are_shared_among_nodes_and_none_is_taken_twice(cluster: C
     for stream in streams:
         found = [node for node in others if node.registry.held(stream.id)]
         assert len(found) == 1
-        assert found[0].registry.get(stream.id).state is State.FAILED
+        assert found[0].registry.get(stream.id, ANONYMOUS).state is State.FAILED
 
 
 async def test_when_all_have_lost_touch_nobody_takes_anything(cluster: Cluster, autojump_clock: Clock) -> None:
@@ -502,5 +505,5 @@ async def test_a_node_that_leaves_hands_over_at_once(cluster: Cluster, autojump_
     reader = await two.reader(goes_on.id, cursor)  # before the next heartbeat
     await settle()
     assert (reader.gap, reader.texts()) == (None, ["c"])
-    other = await two.registry.open(ends.id)
+    other = await two.registry.open(ends.id, ANONYMOUS)
     assert other.state is State.CANCELLED

@@ -3,6 +3,7 @@
 import pytest
 import trio
 
+from stream_gateway.guard.principal import ANONYMOUS
 from stream_gateway.streams.registry import RETRY_AFTER
 from stream_gateway.streams.stream import Stream
 from stream_protocols.errors import KeyConflict, Overloaded, UnknownStream
@@ -19,7 +20,7 @@ FINISHED: list[Record] = [(StreamFinished("stop"), None)]
 
 def known(rig: Rig, stream: Stream) -> bool:
     try:
-        return rig.registry.get(stream.id) is stream
+        return rig.registry.get(stream.id, ANONYMOUS) is stream
     except UnknownStream:
         return False
 
@@ -36,14 +37,14 @@ async def test_a_stream_has_a_name_of_its_own_that_can_stand_in_urls(rig: Rig) -
     assert len({stream.id for stream in streams}) == 100
     assert len({stream.log.epoch for stream in streams}) == 100
     for stream in streams:
-        assert rig.registry.get(stream.id) is stream
+        assert rig.registry.get(stream.id, ANONYMOUS) is stream
         assert stream.id.replace("-", "").replace("_", "").isalnum()
 
 
 @pytest.mark.parametrize("name", ["", "nothing", "x" * 10_000, "../../etc", "\0"])
 async def test_an_unknown_stream_is_a_clear_error(rig: Rig, name: str) -> None:
     with pytest.raises(UnknownStream) as caught:
-        rig.registry.get(name)
+        rig.registry.get(name, ANONYMOUS)
     assert len(caught.value.message) < 200
 
 
@@ -70,19 +71,19 @@ async def test_nothing_runs_before_the_registry_does(nursery: trio.Nursery, rig:
 
 
 async def test_a_key_finds_its_stream_while_that_is_kept(rig: Rig, autojump_clock: Clock) -> None:
-    stream = rig.registry.create("demo", dialect=None, key="mine", asked=b"digest")
+    stream = rig.registry.create("demo", owner=ANONYMOUS.id, dialect=None, key="mine", asked=b"digest")
     rig.stream()
-    assert rig.registry.find("mine", b"digest") is stream
-    assert rig.registry.find("other", b"digest") is None
+    assert rig.registry.find("mine", b"digest", ANONYMOUS) is stream
+    assert rig.registry.find("other", b"digest", ANONYMOUS) is None
     with pytest.raises(KeyConflict) as caught:
-        rig.registry.find("mine", b"another request")
+        rig.registry.find("mine", b"another request", ANONYMOUS)
     assert (caught.value.status, caught.value.param) == (409, "key")
     stream.extend([(StreamStarted("demo"), None), *FINISHED])
-    assert rig.registry.find("mine", b"digest") is stream
+    assert rig.registry.find("mine", b"digest", ANONYMOUS) is stream
     await trio.sleep(rig.settings.retain_for + 1)
-    assert rig.registry.find("mine", b"digest") is None
-    again = rig.registry.create("demo", dialect=None, key="mine", asked=b"another request")
-    assert rig.registry.find("mine", b"another request") is again
+    assert rig.registry.find("mine", b"digest", ANONYMOUS) is None
+    again = rig.registry.create("demo", owner=ANONYMOUS.id, dialect=None, key="mine", asked=b"another request")
+    assert rig.registry.find("mine", b"another request", ANONYMOUS) is again
 
 
 # The provider's name for the answer
@@ -92,11 +93,11 @@ async def test_a_stream_is_found_by_its_providers_name(rig: Rig, autojump_clock:
     stream = rig.stream()
     stream.known_as("resp_1")
     stream.known_as("resp_2")
-    assert rig.registry.known_as("resp_1") is stream
-    assert rig.registry.known_as("resp_2") is None
+    assert rig.registry.known_as("resp_1", ANONYMOUS) is stream
+    assert rig.registry.known_as("resp_2", ANONYMOUS) is None
     stream.extend(FINISHED)
     await trio.sleep(rig.settings.retain_for + 1)
-    assert rig.registry.known_as("resp_1") is None
+    assert rig.registry.known_as("resp_1", ANONYMOUS) is None
 
 
 async def test_the_newest_stream_of_a_name_counts(rig: Rig, autojump_clock: Clock) -> None:
@@ -105,12 +106,12 @@ async def test_the_newest_stream_of_a_name_counts(rig: Rig, autojump_clock: Cloc
     new.known_as("resp_1")
     old.extend(FINISHED)
     await trio.sleep(rig.settings.retain_for + 1)
-    assert rig.registry.known_as("resp_1") is new
+    assert rig.registry.known_as("resp_1", ANONYMOUS) is new
 
 
 async def test_an_ended_stream_gets_no_name(rig: Rig) -> None:
     ended(rig).known_as("resp_1")
-    assert rig.registry.known_as("resp_1") is None
+    assert rig.registry.known_as("resp_1", ANONYMOUS) is None
 
 
 # Discarding
@@ -177,7 +178,7 @@ async def test_a_stream_that_is_being_read_is_kept_on(rig: Rig, autojump_clock: 
 
 async def test_whoever_reads_on_while_it_is_forgotten_gets_the_rest(rig: Rig) -> None:
     stream = ended(rig)
-    found = rig.registry.get(stream.id)
+    found = rig.registry.get(stream.id, ANONYMOUS)
     rig.registry._forget(stream)  # between finding a stream and attaching to it there may be a wait
     reader = await rig.reader(found)
     assert reader.outcome is None

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from stream_gateway.config import StreamSettings
+from stream_gateway.guard.principal import ANONYMOUS
 from stream_gateway.server.delivery import Start, gap_notice, resume
 from stream_gateway.server.formats import renderer_for
 from stream_gateway.streams.room import LAGGED
@@ -268,11 +269,11 @@ class StreamMachine(RuleBasedStateMachine):
     def expire(self) -> None:
         self.trio.jump(KEEP + 0.1)
         if self.stream.subscribers:
-            assert self.rig.registry.get(self.stream.id) is self.stream
+            assert self.rig.registry.get(self.stream.id, ANONYMOUS) is self.stream
         else:
             self.forgotten = True
             with pytest.raises(UnknownStream):
-                self.rig.registry.get(self.stream.id)
+                self.rig.registry.get(self.stream.id, ANONYMOUS)
             assert self.rig.budget.used == 0
 
     # ---- what must hold

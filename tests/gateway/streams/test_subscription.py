@@ -159,6 +159,20 @@ async def test_no_keepalive_in_the_middle_of_an_event(rig: Rig) -> None:
     assert reader.texts() == ["a"]
 
 
+async def test_a_keepalive_reaches_who_was_slow_at_the_last_event(rig: Rig) -> None:
+    """Nothing is left over, and nothing comes that would have anybody look whether the kernel still holds it."""
+    stream = rig.stream()
+    reader = await rig.reader(stream)
+    stream.extend(texts("a"))
+    reader.outlet.crowded = True
+    assert reader.subscription.live
+    for _ in range(2):
+        reader.subscription.keep_alive()
+        await settle()
+    assert reader.outlet.writes[-1] == b":\n"
+    assert reader.subscription.live
+
+
 async def test_a_keepalive_that_is_cut_short_is_finished_before_the_next_event(rig: Rig) -> None:
     stream = rig.stream()
     reader = await rig.reader(stream)

@@ -1,12 +1,14 @@
 """Strategies: where each of them cuts."""
 
+import json
+
 import pytest
 import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_protocols.chunking import Chunker, Conditions, Waiting
-from stream_protocols.chunking.adaptive import CEILING, FLOOR, Adaptive, in_fence
+from stream_protocols.chunking import Chunker, Conditions, Waiting, words
+from stream_protocols.chunking.adaptive import CEILING, FLOOR, Adaptive
 from stream_protocols.chunking.boundaries import safe_cut, utf8_cut, utf8_length
 from stream_protocols.chunking.registry import MAX_BYTES, MAX_INTERVAL, chunking
 from stream_protocols.chunking.sizes import Bytes, Interval
@@ -46,6 +48,36 @@ def test_no_cut_divides_an_escape(text: str) -> None:
     ends = [sum(map(len, whole[: index + 1])) for index in range(len(whole))]
     for limit in range(1, len(text) + 1):
         assert safe_cut(text, limit) in ends
+
+
+@pytest.mark.parametrize("slashes", range(60, 140, 7))
+def test_of_a_long_row_of_backslashes_no_pair_is_divided(slashes: int) -> None:
+    text = "x" + "\\" * 2 * slashes
+    for limit in range(1, len(text)):
+        assert safe_cut(text, limit) % 2 == 1
+
+
+def test_of_a_long_row_of_flags_none_is_divided() -> None:
+    text = "🇩🇪" * 100
+    for limit in range(2, len(text)):
+        assert safe_cut(text, limit) % 2 == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["adaptive", "words", "sentences", "lines", "json", "bytes:1", "bytes:5", "bytes:64", "interval:40"]
+)
+@given(st.text(alphabet="ab .。!\u0301\ufe00👨\u200d👩🇳🇴漢क्ष\r\n{,", max_size=1500), st.booleans())
+def test_no_strategy_divides_a_grapheme(name: str, text: str, long: bool) -> None:
+    """Of a text that is all there; where a provider's own events end is the provider's business."""
+    chunker = chunking(name)()
+    assert chunker is not None
+    text = "e\u0301" * 300 * long + text
+    text = json.dumps([text, text], ensure_ascii=False) if name == "json" else text
+    ends = {match.end() for match in regex.finditer(r"\X", text)}
+    at = 0
+    for part in chunks(chunker, text, final=True):
+        at += len(part)
+        assert at in ends
 
 
 @given(st.text(min_size=1), st.integers(1, 40))
@@ -132,6 +164,23 @@ def test_a_sentence_that_does_not_end_leaves_in_parts() -> None:
     assert len(chunks(Sentences(), "x" * 1000, final=True)[0]) == Sentences.MAX
 
 
+def test_no_sentence_is_longer_even_if_its_end_is_there() -> None:
+    """For speech it makes no difference whether it came in time."""
+    assert max(map(len, chunks(Sentences(), "word " * 200 + "end. Then", final=True))) <= Sentences.MAX
+
+
+@pytest.mark.parametrize(
+    "text", ["." * 65_536, "x" * 65_536, "e.g. " * 13_107, "." * 5 + ")" * 65_531, "word " * 13_107]
+)
+def test_a_sentence_is_not_sought_in_all_that_waits(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each chunk would cost as much as what waits: by its square in all."""
+    seen: list[int] = []
+    ends = words.word_ends
+    monkeypatch.setattr(words, "word_ends", lambda text: seen.append(len(text)) or ends(text))
+    assert "".join(chunks(Sentences(), text, final=True)) == text
+    assert not seen or max(seen) <= Sentences.MAX + 1
+
+
 # lines, json
 
 
@@ -195,6 +244,15 @@ def test_where_a_large_chunk_ends() -> None:
     assert words[: adaptive.cut(Waiting(words))].endswith("word ")
     fence = "```python\n" + "x = 1 + 2 + 3 " * 40
     assert fence[: adaptive.cut(Waiting(fence))] == "```python\n"
+    inside = "x = 1\n" + "y = 1 + 2 + 3 " * 40  # of a fence that began with what has left before
+    assert inside[: adaptive.cut(Waiting(inside))] == "x = 1\n"
+
+
+def test_lines_make_no_more_than_twice_as_many_chunks() -> None:
+    adaptive = Adaptive()
+    adaptive.observe(Conditions(rate=10))
+    text = ("\n" + "x" * FLOOR) * 100
+    assert len(chunks(adaptive, text)) <= 2 * len(text) / FLOOR + 1
 
 
 def test_the_pace_of_a_far_network() -> None:
@@ -224,11 +282,6 @@ def test_what_comes_sooner_than_the_pace_waits() -> None:
     assert adaptive.hold(0.005, 0.01) == pytest.approx(0.02)
     assert adaptive.cut(Waiting("later", since=0.03)) == 5
     assert adaptive.cut(Waiting("last", since=0.01, final=True)) == 4
-
-
-def test_fences() -> None:
-    assert in_fence("a\n```\nb")
-    assert not in_fence("a\n```\nb\n```\nc")
 
 
 # Names

@@ -1,10 +1,11 @@
 """A dead link is found out in time, a quiet one is left alone, and a clock that jumps breaks neither."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_protocols.reconnect import Probe, Rhythm, Silence
-from stream_protocols.reconnect.silence import FACTOR, MAX_INTERVAL, SLACK, UNTAUGHT, Look
+from stream_protocols.reconnect.silence import FACTOR, MAX_ANNOUNCED, MAX_INTERVAL, SLACK, UNTAUGHT, Look
 
 times = st.floats(-1e9, 1e9)
 
@@ -13,6 +14,42 @@ def test_without_a_lesson_three_default_intervals() -> None:
     link = Silence(Rhythm(), now=10)
     assert link.left(10) == UNTAUGHT
     assert link.left(10 + UNTAUGHT) == 0
+
+
+def test_what_is_announced_is_known_before_the_first_keepalive() -> None:
+    rhythm = Rhythm()
+    link = Silence(rhythm, now=0)
+    rhythm.announce("2.5")
+    assert link.left(0) == FACTOR * 2.5 + SLACK
+    rhythm.announce("4")
+    assert link.left(0) == FACTOR * 4 + SLACK, "the gateway came back with another configuration"
+
+
+def test_what_holds_keepalives_up_counts_beside_what_is_announced() -> None:
+    rhythm = Rhythm()
+    rhythm.announce("5")
+    rhythm.learn(0.1)
+    assert rhythm.interval == 5
+    rhythm.learn(8)
+    assert rhythm.interval == 8
+    for _ in range(50):
+        rhythm.learn(5)
+    assert rhythm.interval == 5
+
+
+@pytest.mark.parametrize("text", [None, "", "0", "0.0", "-1", "soon", "nan", "inf", "1e9", "15, 15", "٣"])
+def test_an_announcement_that_says_nothing(text: str | None) -> None:
+    rhythm = Rhythm()
+    rhythm.announce(text)
+    assert rhythm.interval is None
+
+
+@given(st.text())
+def test_whatever_is_announced_silence_is_bounded(text: str) -> None:
+    rhythm = Rhythm()
+    for said in (text, "999999999"):
+        rhythm.announce(said)
+        assert 0 < rhythm.allowed <= FACTOR * MAX_ANNOUNCED + SLACK
 
 
 def test_keepalives_teach_how_long_silence_lasts() -> None:

@@ -8,6 +8,9 @@ from typing import Final
 import trio
 
 from stream_gateway.config import SocketSettings
+from stream_gateway.guard.credentials import SUBPROTOCOL, checked, spoken
+from stream_gateway.guard.guard import Guard
+from stream_gateway.guard.principal import Principal
 from stream_gateway.server.exchange import Exchange, HeaderList
 from stream_gateway.server.sockets.session import Session
 from stream_gateway.server.sockets.socket import State, WebSocket
@@ -31,11 +34,13 @@ COME_BACK_WITHIN: Final = 5.0
 class SocketService:
     """Accepts sockets, pings them, and says goodbye to them."""
 
-    def __init__(self, settings: SocketSettings, registry: Registry, generations: Generations) -> None:
+    def __init__(self, settings: SocketSettings, registry: Registry, generations: Generations, guard: Guard) -> None:
         self.sockets: set[WebSocket] = set()
         self._settings = settings
         self._registry = registry
         self._generations = generations
+        self._guard = guard
+        self._sessions: dict[WebSocket, Session] = {}
         self._reminders = Reminders()
         self._left = trio.Event()
         self._draining = False
@@ -51,16 +56,30 @@ class SocketService:
         name = JSON_PROTOCOL
         headers: HeaderList = []
         if asked is not None:
-            chosen = choose_subprotocol([part.strip() for part in asked.split(",")], PROTOCOLS)
+            chosen = choose_subprotocol(spoken(asked), PROTOCOLS)
             if chosen is None:
-                raise BadRequest(f"None of the subprotocols asked for is spoken here; use {' or '.join(PROTOCOLS)}.")
+                raise BadRequest(
+                    f"None of the subprotocols asked for is spoken here; use {' or '.join(PROTOCOLS)}, "
+                    f"and `{SUBPROTOCOL}…` only beside one of them."
+                )
             name = chosen
             headers.append(("Sec-WebSocket-Protocol", chosen))
-        codec = CODECS[name]
+        codec, principal, peer = CODECS[name], exchange.principal, exchange.peer
+
+        def recognise(credential: str) -> Principal:
+            return self._guard.recognise(checked(credential), peer)
 
         def start(socket: WebSocket) -> tuple[Callable[[str | bytes], None], Callable[[], None]]:
-            session = Session(socket, codec, self._registry, self._generations, self._settings)
-            return session.on_message, session.end
+            session = Session(socket, codec, self._registry, self._generations, self._settings, principal, recognise)
+            self._sessions[socket] = session
+            patience = self._reminders.remind(trio.current_time() + self._guard.auth_timeout, session.check_shown)
+
+            def end() -> None:
+                patience.cancel()
+                self._sessions.pop(socket, None)
+                session.end()
+
+            return session.on_message, end
 
         await self.accept(exchange, headers, start)
 
@@ -122,6 +141,12 @@ class SocketService:
         self._draining = True
         for socket in list(self.sockets):
             _say_goodbye(socket)
+
+    def banish(self, welcome: Callable[[str], bool]) -> None:
+        """Close the sockets of all principals who are not `welcome` any more."""
+        for socket, session in list(self._sessions.items()):
+            if not welcome(session.principal.id):
+                socket.close(CloseCode.UNAUTHORIZED, "the key has been revoked")
 
     def states(self) -> collections.Counter[State]:
         """How many sockets are in which state."""

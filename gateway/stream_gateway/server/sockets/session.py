@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -12,6 +14,7 @@ import structlog
 import trio
 
 from stream_gateway.config import SocketSettings
+from stream_gateway.guard.principal import NOBODY, Principal
 from stream_gateway.server.delivery import Start, resume
 from stream_gateway.server.sockets.socket import WebSocket
 from stream_gateway.streams.follower import Follower
@@ -27,7 +30,15 @@ from stream_protocols.commands import Codec, Command
 from stream_protocols.cursor import format_cursor
 from stream_protocols.dialects import native
 from stream_protocols.dialects.openai_chat import parse_request
-from stream_protocols.errors import BadRequest, InvalidField, LocalError, StreamProtocolError, TooManyRequests
+from stream_protocols.errors import (
+    BadRequest,
+    Forbidden,
+    InvalidField,
+    LocalError,
+    StreamProtocolError,
+    TooManyRequests,
+    Unauthorized,
+)
 from stream_protocols.render import SocketRenderer
 from stream_protocols.request import check_lease, fingerprint, take_chunking
 
@@ -37,6 +48,9 @@ Fetch = Callable[[], Awaitable[object]]
 
 BURST: Final = 2.0
 """Seconds' worth of commands that may come at once; at least as many as it takes to subscribe to all streams again."""
+
+
+Recognise = Callable[[str], Principal]
 
 
 class SocketFollower(Follower):
@@ -91,12 +105,23 @@ class Session:
 
     Args:
         codec: the subprotocol's encoding.
+        principal: who it is, as the handshake has shown; nobody yet, when it has shown nothing.
+        recognise: says whose a credential is, or raises.
     """
 
     def __init__(
-        self, socket: WebSocket, codec: Codec, registry: Registry, generations: Generations, settings: SocketSettings
+        self,
+        socket: WebSocket,
+        codec: Codec,
+        registry: Registry,
+        generations: Generations,
+        settings: SocketSettings,
+        principal: Principal,
+        recognise: Recognise,
     ) -> None:
         self.socket = socket
+        self.principal = principal
+        self._recognise = recognise
         self.following: dict[str, SocketFollower] = {}
         self._codec = codec
         self._registry = registry
@@ -116,6 +141,12 @@ class Session:
         self._later.clear()
         for name in list(self.following):
             self.leave(name)
+
+    def check_shown(self) -> float:
+        """Let a client go that has not said who it is in time; never to be called again (see `Reminders`)."""
+        if self.principal is NOBODY:
+            self.socket.close(CloseCode.UNAUTHORIZED, "nobody has said who this is")
+        return math.inf
 
     def on_message(self, message: str | bytes) -> None:
         """Carry out one command and reply to it; a bad one is answered, and harms nothing."""
@@ -144,10 +175,14 @@ class Session:
     def _fetch(self, command: Command) -> Fetch | None:
         """What has to be waited for before the command can be carried out: a stream that is not here."""
         if isinstance(command, commands.Subscribe) and not self._registry.at_hand(command.stream, command.after):
-            return partial(self._registry.open, command.stream, command.after)
+            return partial(self._registry.open, command.stream, self.principal, after=command.after)
         if isinstance(command, commands.Cancel) and not self._registry.at_hand(command.stream):
-            return partial(self._registry.open, command.stream)
-        if isinstance(command, commands.Create) and command.key and not self._registry.claimed(command.key):
+            return partial(self._registry.open, command.stream, self.principal)
+        if (
+            isinstance(command, commands.Create)
+            and command.key
+            and not self._registry.claimed(command.key, self.principal)
+        ):
             return partial(self._claim, command)
         return None
 
@@ -170,6 +205,7 @@ class Session:
 
     def _carry_out(self, command: Command) -> None:
         try:
+            self._check_principal(command)
             _HANDLERS[type(command)](self, command)
         except StreamProtocolError as error:
             if isinstance(error, LocalError):
@@ -179,6 +215,15 @@ class Session:
             _log.exception("command_failed")
             failed = LocalError("The gateway failed on this command; its log says why.")
             self._reply(commands.error_reply(command.ref, failed))
+
+    def _check_principal(self, command: Command) -> None:
+        """Raise unless the command may be said by whoever is there."""
+        if isinstance(command, commands.Auth):
+            return
+        if self.principal is NOBODY:
+            raise Unauthorized('Nobody knows yet who you are; say {"type":"auth","token":…} first.')
+        if self.principal.expires <= time.time():
+            raise Unauthorized('What you have shown has expired; say {"type":"auth","token":…} with something newer.')
 
     def _admit(self) -> bool:
         """Take a token from the bucket of `commands_per_second`."""
@@ -192,20 +237,36 @@ class Session:
 
     # ---- commands
 
+    def _auth(self, command: commands.Auth) -> None:
+        """Somebody says who they are. Who cannot is let go: the socket is of no use to them."""
+        try:
+            principal = self._recognise(command.token)
+        except StreamProtocolError as error:
+            self.socket.close(error.close_code, "not let in")
+            raise
+        if self.principal is not NOBODY and principal.id != self.principal.id:
+            raise Forbidden("This socket is somebody else's already; open another one.")
+        self.principal = principal
+        self._ok(command)
+
     def _create(self, command: commands.Create) -> None:
+        if self.principal.grant is not None:
+            raise Forbidden("A stream token is good for its stream only; create streams with an API key or a JWT.")
         self._check_room()
         body, field = take_chunking(_as_json(command.request))
         request = parse_request(body, native=True)
-        chunking = self._chunking(command.chunking or field)
+        chunking = self._chunking(field if command.chunking is None else command.chunking)
         key = commands.check_key(command.key)
         lease = request.lease if command.lease is None else check_lease(command.lease)
         asked = b"" if key is None else fingerprint(request.body)
-        stream = None if key is None else self._registry.find(key, asked)
+        stream = None if key is None else self._registry.find(key, asked, self.principal)
         if stream is not None and stream.id in self.following:
             raise BadRequest(f"Stream {stream.id!r} of this key is already on this socket.", param="key")
         if stream is None:
             name = self._names.pop(key, None) if key is not None else None
-            stream, produce = self._generations.create(request, lease=lease, key=key, asked=asked, name=name)
+            stream, produce = self._generations.create(
+                request, self.principal, lease=lease, key=key, asked=asked, name=name
+            )
             stream.chunking = chunking or stream.chunking
             produce()
         start = resume(stream, None, native.NAME)
@@ -217,7 +278,7 @@ class Session:
         self._check_room()
         if command.stream in self.following:
             raise BadRequest(f"Stream {command.stream[:64]!r} is already on this socket.", param="stream")
-        stream = self._registry.get(command.stream)
+        stream = self._registry.get(command.stream, self.principal)
         chunking = self._chunking(command.chunking)
         start = resume(stream, command.after, native.NAME)
         ended = stream.log.sealed and start.after == stream.log.head
@@ -226,13 +287,14 @@ class Session:
 
     def _unsubscribe(self, command: commands.Unsubscribe) -> None:
         if command.stream not in self.following:
-            self._registry.get(command.stream)  # an unknown stream is another mistake than one not followed
+            # An unknown stream is another mistake than one not followed.
+            self._registry.get(command.stream, self.principal)
             raise BadRequest(f"Stream {command.stream[:64]!r} is not on this socket.", param="stream")
         self.leave(command.stream)
         self._ok(command)
 
     def _cancel(self, command: commands.Cancel) -> None:
-        self._registry.get(command.stream).cancel("client")
+        self._registry.get(command.stream, self.principal, cancel=True).cancel("client")
         self._ok(command)
 
     async def _claim(self, command: commands.Create) -> None:
@@ -241,7 +303,7 @@ class Session:
         key = commands.check_key(command.key)
         if key is not None:
             asked = fingerprint(parse_request(body, native=True).body)
-            _, name = await self._registry.claim(key, asked)
+            _, name = await self._registry.claim(key, asked, self.principal)
             if name is not None:
                 self._names[key] = name
 
@@ -306,6 +368,7 @@ _HANDLERS: Final[dict[type[Command], Callable[[Session, Any], None]]] = {
     commands.Subscribe: Session._subscribe,
     commands.Unsubscribe: Session._unsubscribe,
     commands.Cancel: Session._cancel,
+    commands.Auth: Session._auth,
     commands.Ping: Session._ok,
 }
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from random import Random
 
 from stream_gateway.config import Config, RetrySettings, RouteSettings, TargetSettings, route_timeouts
+from stream_gateway.observe.meters import Meters
 from stream_gateway.upstream import demo
 from stream_gateway.upstream.provider import Provider
 from stream_gateway.upstream.routing.route import Route
@@ -17,12 +18,20 @@ class Router:
     Args:
         providers: by their names; the demo provider is one of them, or there is none.
         chance: see `Route`.
+        meters: see `Target`.
     """
 
-    def __init__(self, config: Config, providers: Mapping[str, Provider], chance: Random | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        providers: Mapping[str, Provider],
+        chance: Random | None = None,
+        meters: Meters | None = None,
+    ) -> None:
         self._config = config
         self._providers = providers
         self._chance = chance or Random()
+        self._meters = meters or Meters()
         self._routes = {name: self._route(name, settings) for name, settings in config.routes.items()}
         # What fails on purpose is not tried again.
         own = RouteSettings(targets=(TargetSettings(provider=demo.NAME, model=ANY),), retries=RetrySettings(attempts=1))
@@ -30,7 +39,8 @@ class Router:
 
     def _route(self, name: str, settings: RouteSettings) -> Route:
         targets = [
-            Target(name, self._providers[target.provider], target, settings.breaker) for target in settings.targets
+            Target(name, self._providers[target.provider], target, settings.breaker, self._meters)
+            for target in settings.targets
         ]
         return Route(name, targets, settings, route_timeouts(self._config, settings), self._chance)
 

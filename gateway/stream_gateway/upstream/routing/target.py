@@ -1,14 +1,15 @@
 """A target of a route: what is known about it, and the places that attempts have there."""
 
 import collections
+import time
 from typing import Final, Literal
 
-import msgspec
-
 from stream_gateway.config import BreakerSettings, TargetSettings
+from stream_gateway.observe.meters import Meters, Mishap, TargetMeter
+from stream_gateway.observe.statistics import TargetStatistics as TargetStatistics
 from stream_gateway.upstream.provider import Provider
 from stream_gateway.upstream.routing.admission import Admission
-from stream_gateway.upstream.routing.breaker import Breaker, BreakerState
+from stream_gateway.upstream.routing.breaker import Breaker
 from stream_gateway.upstream.routing.latency import MIN_PENALTY, PeakEwma
 from stream_gateway.upstream.routing.retry import OVERLOADED, RETRIABLE, blames_target, status_of
 from stream_protocols.events import StreamFailed, Usage
@@ -28,33 +29,26 @@ Kind = Literal["first", "retry", "hedge", "continue"]
 """Why an attempt is made."""
 
 
-class TargetStatistics(msgspec.Struct, frozen=True):
-    """What a target has done since the start, and does now. `failures` has at most a dozen keys."""
-
-    route: str
-    target: str
-    breaker: BreakerState
-    in_flight: int
-    waiting: int
-    attempts: int
-    retries: int
-    hedges: int
-    successes: int
-    cancelled: int
-    failures: dict[str, int]
-    input_tokens: int
-    output_tokens: int
-
-
 class Target:
     """One upstream endpoint, its own name for the model, and how it fares.
 
     Attributes:
         turn: what the weighted strategy remembers.
         pending: attempts that wait for their first token.
+        meter: what its attempts were like.
+
+    Args:
+        meters: whose recent errors its own are among.
     """
 
-    def __init__(self, route: str, provider: Provider, settings: TargetSettings, breaker: BreakerSettings) -> None:
+    def __init__(
+        self,
+        route: str,
+        provider: Provider,
+        settings: TargetSettings,
+        breaker: BreakerSettings,
+        meters: Meters | None = None,
+    ) -> None:
         self.route = route
         self.provider = provider
         self.name = settings.name
@@ -66,6 +60,9 @@ class Target:
         self.breaker = Breaker(breaker.failures, breaker.open_for)
         self.admission = Admission(settings.concurrency, settings.queue)
         self.latency = PeakEwma()
+        self.meter = TargetMeter()
+        self._meters = meters or Meters()
+        self._of_provider = settings.provider
         self._model = settings.model
         self._capabilities = settings.capabilities
         self._cooling_until = 0.0
@@ -111,14 +108,22 @@ class Target:
         """It asked to be left alone for so long."""
         self._cooling_until = max(self._cooling_until, now + min(seconds, MAX_COOLING))
 
+    def failed(self, code: str) -> None:
+        """An attempt has failed so."""
+        self.failures[code] += 1
+        self._meters.mishaps.append(Mishap(time.time(), self.route, code, self.name))
+
     def statistics(self, now: float) -> TargetStatistics:
         """What it has done, and does."""
         return TargetStatistics(
             route=self.route,
             target=self.name,
+            provider=self._of_provider,
+            model=self._model,
             breaker=self.breaker.state(now),
             in_flight=self.in_flight,
             waiting=self.admission.waiting,
+            latency=round(self.latency.value(now), 4),
             attempts=self.attempts.total(),
             retries=self.attempts["retry"] + self.attempts["continue"],
             hedges=self.attempts["hedge"],
@@ -127,6 +132,7 @@ class Target:
             failures=dict(self.failures),
             input_tokens=self.input_tokens,
             output_tokens=self.output_tokens,
+            meter=self.meter,
         )
 
 
@@ -147,6 +153,7 @@ class Place:
         """The answer has begun; returns the seconds that it took."""
         took = now - self._began
         self._answered()
+        self.target.meter.first_chunk.observe(took)
         self.target.latency.observe(took, now)
         self.target.breaker.succeed(self._era, now)
         return took
@@ -161,12 +168,12 @@ class Place:
             self._answered()
             self.target.breaker.succeed(self._era, now)
         self.target.successes += 1
-        self._end(usage)
+        self._end(usage, now)
 
     def fail(self, failure: StreamFailed, usage: Usage | None, cooling: float | None, now: float) -> None:
         """There is no answer, or it broke off; `cooling`: seconds that the provider asked to be left alone."""
         target = self.target
-        target.failures[label(failure)] += 1
+        target.failed(label(failure))
         if cooling is not None and status_of(failure) in OVERLOADED:
             target.cool(cooling, now)
         if blames_target(failure):
@@ -174,7 +181,7 @@ class Place:
             target.breaker.fail(self._era, now)
         elif not self._heard:
             target.breaker.drop(self._era)
-        self._end(usage)
+        self._end(usage, now)
 
     def cancel(self, usage: Usage | None, now: float) -> None:
         """Nobody wants the answer any more; its first token would have taken even longer than until now."""
@@ -183,15 +190,19 @@ class Place:
             if now - self._began > self.target.latency.value(now):
                 self.target.latency.observe(now - self._began, now)
         self.target.cancelled += 1
-        self._end(usage)
+        self._end(usage, now)
 
-    def _end(self, usage: Usage | None) -> None:
+    def _end(self, usage: Usage | None, now: float) -> None:
         if not self._heard:
             self._answered()
+        target = self.target
+        target.meter.duration.observe(now - self._began)
         if usage is not None:
-            self.target.input_tokens += usage.input_tokens
-            self.target.output_tokens += usage.output_tokens
-        self.target.admission.release()
+            target.input_tokens += usage.input_tokens
+            target.output_tokens += usage.output_tokens
+            target.meter.input_tokens.observe(usage.input_tokens)
+            target.meter.output_tokens.observe(usage.output_tokens)
+        target.admission.release()
 
 
 def label(failure: StreamFailed) -> str:

@@ -78,7 +78,8 @@ async def test_a_hundred_streams_use_one_connection_and_the_next_ones_a_second(
     assert pool.counts == (0, 2)
 
 
-async def test_without_a_limit_of_the_provider_there_is_one_of_ours(serve: Serve, pool: Pool) -> None:
+async def test_without_a_limit_of_the_provider_there_is_one_of_ours(serve: Serve, make_pool: MakePool) -> None:
+    pool = make_pool(http2="prior-knowledge", silence_timeout=60.0)  # a thousand take a slow machine seconds
     crowd = Crowd()
     server = await serve(crowd.handler)
     crowd.go_on.set()
