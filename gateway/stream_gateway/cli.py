@@ -18,6 +18,7 @@ from stream_gateway.guard.terminal import keys
 from stream_gateway.observe.logging import configure_logging
 from stream_gateway.server.certificates import Certificates
 from stream_gateway.server.compression import load_codecs
+from stream_gateway.server.workers import say_ready, supervise
 from stream_gateway.streams.chunkers import load_chunkers
 from stream_gateway.upstream.keys import read_key
 from stream_gateway.upstream.transport import dialer_for
@@ -47,6 +48,8 @@ def serve(
     try:
         settings = _override(load_config(config), host, port)
         configure_logging(settings.log)
+        if settings.server.workers > 1:
+            raise typer.Exit(trio.run(supervise, config, settings.server))
         gateway = Gateway(settings)
     except ConfigError as error:
         _fail(str(error))
@@ -104,6 +107,7 @@ async def _serve(gateway: Gateway) -> None:
     async with trio.open_nursery() as nursery:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
             await nursery.start(gateway.run)
+            say_ready()
             await _stopped(gateway, signals)
             gateway.drain()
             nursery.start_soon(_drained, gateway, nursery.cancel_scope)

@@ -153,6 +153,9 @@ class Node:
                     await process.exited.wait()
                     self.ready = trio.Event()
                     self.log += process.log
+                    if await process.process.wait() != -signal.SIGKILL:
+                        said = "\n".join(str(line["event"]) for line in process.log[-40:])
+                        self.log.append({"exception": f"ended by itself:\n{said}"})
             except* (AssertionError, trio.TooSlowError):  # Redis was not there for too long
                 pass
             finally:
@@ -334,7 +337,7 @@ async def cluster(seed: int, tally: Tally, folder: Path, size: int = 3, **engine
         yield Cluster(nodes, server, tally, seed)
         for node in nodes:
             logged = node.log + (node.running.log if node.running is not None else [])
-            tally.errors += [line["exception"][-600:] for line in logged if "exception" in line]
+            tally.errors += [line["exception"][-6000:] for line in logged if "exception" in line]
         nursery.cancel_scope.cancel()
 
 

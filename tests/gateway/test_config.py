@@ -305,3 +305,16 @@ def test_the_real_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("STREAM_GATEWAY_SERVER__PORT", "9001")
     assert config_from_toml("").server.port == 9001
     assert load_config(None).server.port == 9001
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        ("", "they have to share their streams"),
+        ('unix = "/tmp/s"\n[engine]\nkind = "sqlite"', "cannot share `server.unix`"),
+    ],
+)
+def test_workers_have_to_share_what_they_serve(more: str, what: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(what)) as caught:
+        config_from_toml(f"[server]\nworkers = 2\n{more}", environ={})
+    assert str(caught.value).startswith("config: key `server.workers`: ")

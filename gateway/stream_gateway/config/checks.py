@@ -19,6 +19,7 @@ def _is_base_url(text: str) -> bool:
 def check(config: Config, where: str) -> None:
     """Raise ConfigError for what fits its type and still cannot be meant; `where` is how errors call the file."""
     _check_server(config.server, where)
+    _check_workers(config, where)
     for name, provider in config.providers.items():
         if not _is_base_url(provider.base_url):
             raise ConfigError(
@@ -63,6 +64,19 @@ def _check_route(config: Config, name: str, route: RouteSettings, where: str) ->
     timeouts = route_timeouts(config, route)
     if timeouts.first_token is not None and timeouts.first_token >= (timeouts.total or MAX_TOTAL):
         raise ConfigError(f"{key}.timeouts.first_token`: must be less than `total`, or there is no time for an answer.")
+
+
+def _check_workers(config: Config, where: str) -> None:
+    if config.server.workers == 1:
+        return
+    if config.engine.kind == "memory":
+        raise ConfigError(
+            f"{where}: key `server.workers`: a client may come back to any worker, so they have to share their "
+            "streams; "
+            'set `engine.kind` to "sqlite" or "redis", or use one worker.'
+        )
+    if config.server.unix is not None:
+        raise ConfigError(f"{where}: key `server.workers`: several processes cannot share `server.unix`; use a port.")
 
 
 def _check_server(server: ServerSettings, where: str) -> None:
