@@ -278,7 +278,7 @@ class Cluster:
         return 200
 
 
-async def provide(tally: Tally, nursery: trio.Nursery) -> OpenAIServer:
+async def provide(tally: Tally, nursery: trio.Nursery, pace: float = 0.1) -> OpenAIServer:
     """A provider that tells the whole text in steps, from wherever it is asked to go on."""
     os.environ[KEY_VARIABLE] = KEY
     gates: list[Gate] = []
@@ -294,7 +294,7 @@ async def provide(tally: Tally, nursery: trio.Nursery) -> OpenAIServer:
 
     async def tick() -> None:
         while True:
-            await trio.sleep(0.1)
+            await trio.sleep(pace)
             for gate in gates:
                 gate.release()
 
@@ -317,11 +317,13 @@ def configured(upstream: OpenAIServer, **engine: Any) -> str:
 
 
 @asynccontextmanager
-async def cluster(seed: int, tally: Tally, folder: Path, size: int = 3, **engine: Any) -> AsyncIterator[Cluster]:
+async def cluster(
+    seed: int, tally: Tally, folder: Path, size: int = 3, pace: float = 0.1, **engine: Any
+) -> AsyncIterator[Cluster]:
     """Some gateways, their Redis and their provider."""
     (folder / "redis").mkdir()
     async with redis_server(folder / "redis") as server, trio.open_nursery() as nursery:
-        upstream = await provide(tally, nursery)
+        upstream = await provide(tally, nursery, pace)
         nodes = []
         for number in range(size):
             front, redis = ChaosProxy("127.0.0.1", 9), ChaosProxy("127.0.0.1", server.port)

@@ -118,8 +118,8 @@ class Storage:
         stream.journal = self.committer.open(stream, entry)
 
     async def announced(self, stream: Stream) -> None:
-        """Wait until other nodes can find a new stream; not for long, and not at all if they are told in vain."""
-        if self.engine.shared and stream.journal is not None and not self.failing:
+        """Wait until a new stream is stored, where somebody counts on that; not for long, nor while storage fails."""
+        if (self.engine.shared or self.committer.strict) and stream.journal is not None and not self.failing:
             with trio.move_on_after(KNOWN_WITHIN):
                 await stream.journal.known()
 
