@@ -50,8 +50,14 @@ _GATEWAY_CONFIG = """\
 host = "{host}"
 port = {port}
 
+[guard]
+anonymous = true
+
 [log]
 level = "warning"
+
+[control]
+port = 0
 
 [sockets]
 commands_per_second = 1000000

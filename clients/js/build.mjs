@@ -7,7 +7,8 @@ import { build } from "esbuild";
 // ever sees them.
 const INTERNAL =
   "inboxes|comeBack|stranger|credential|interval|lasting|current|attempts|announce|subscribe|opened|allowed|coming|" +
-  "worked|heard|choose|admit|backoff|receive|begin|floor|least|woken|release|due|learn|limit|blame|why|room";
+  "worked|heard|choose|admit|backoff|receive|begin|floor|least|woken|release|due|learn|limit|blame|why|room|" +
+  "http|create|resume|progress|check|base|rest|until|tell|fail|epoch|offset|seq|failed|put|ask|open|gapOf|wake";
 
 const FILE = "dist/stream-gateway.min.js";
 const COPY = "../../gateway/stream_gateway/server/assets/stream-gateway.js";

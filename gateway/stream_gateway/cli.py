@@ -1,29 +1,27 @@
 """The command `stream-gateway`."""
 
-import gc
-import signal
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, NoReturn
 
 import msgspec
-import structlog
 import trio
 import typer
 
 from stream_gateway.client import terminal
 from stream_gateway.config import Config, ConfigError, load_config
-from stream_gateway.gateway import Gateway, guard_of
+from stream_gateway.control.access import read_token
+from stream_gateway.gateway import guard_of
 from stream_gateway.guard.terminal import keys
 from stream_gateway.observe.logging import configure_logging
 from stream_gateway.server.certificates import Certificates
 from stream_gateway.server.compression import load_codecs
-from stream_gateway.server.workers import say_ready, supervise
+from stream_gateway.server.workers import supervise
+from stream_gateway.serving import CannotListen, Process
 from stream_gateway.streams.chunkers import load_chunkers
 from stream_gateway.upstream.keys import read_key
 from stream_gateway.upstream.transport import dialer_for
-
-GC_THRESHOLDS: Final = (50_000, 20, 100)
 
 app = typer.Typer(
     name="stream-gateway",
@@ -43,39 +41,63 @@ def serve(
     port: Annotated[
         int | None, typer.Option(min=0, max=65_535, help="Port to listen on; 0 for a free one [default: 8080].")
     ] = None,
+    control_port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Port of the control plane; 0 for a free one [default: 9090].")
+    ] = None,
 ) -> None:
     """Serve until interrupted."""
+    load = partial(_load, config, host, port, control_port)
     try:
-        settings = _override(load_config(config), host, port)
+        settings = load()
         configure_logging(settings.log)
         if settings.server.workers > 1:
             raise typer.Exit(trio.run(supervise, config, settings.server))
-        gateway = Gateway(settings)
+        process = Process(settings, load)
     except ConfigError as error:
+        _fail(*error.problems)
+    except CannotListen as error:
         _fail(str(error))
-    except OSError as error:
-        address = settings.server.unix or f"{settings.server.host}:{settings.server.port}"
-        _fail(f"cannot listen on {address}: {error.strerror or error}.")
-    _say_what_to_try(gateway)
-    trio.run(_serve, gateway)
+    _say_what_to_try(process)
+    trio.run(process.run)
 
 
 @app.command()
 def check(config: Annotated[Path, typer.Argument(help="The TOML file to check.")]) -> None:
-    """Validate a configuration file, and say what is wrong with it."""
+    """Validate a configuration file, and say all that is wrong with it."""
     try:
         settings = load_config(config)
-        for name, provider in settings.providers.items():
-            read_key(name, provider)
-            dialer_for(name, provider)
-        if settings.server.tls_certificate is not None:
-            Certificates(settings.server.tls_certificate, settings.server.tls_key)
-        load_codecs(settings.compression)
-        load_chunkers(settings)
-        guard_of(settings)
     except ConfigError as error:
-        _fail(str(error))
+        _fail(*error.problems)
+    found = [_with_file(problem, config) for use in _uses(settings) for problem in _problems_of(use)]
+    if found:
+        _fail(*found)
     typer.echo(f"{config}: good; {len(settings.providers)} providers, {len(settings.routes)} routes.")
+
+
+def _uses(settings: Config) -> Iterator[Callable[[], object]]:
+    """What a gateway does with its configuration before it serves, each on its own."""
+    for name, provider in settings.providers.items():
+        yield partial(read_key, name, provider)
+        yield partial(dialer_for, name, provider)
+    if settings.server.tls_certificate is not None:
+        yield partial(Certificates, settings.server.tls_certificate, settings.server.tls_key)
+    yield partial(read_token, settings.control)
+    yield partial(load_codecs, settings.compression)
+    yield partial(load_chunkers, settings)
+    yield partial(guard_of, settings)
+
+
+def _problems_of(use: Callable[[], object]) -> tuple[str, ...]:
+    try:
+        use()
+    except ConfigError as error:
+        return error.problems
+    return ()
+
+
+def _with_file(problem: str, config: Path) -> str:
+    """A sentence with the file's name, if it does not have one yet."""
+    return f"{config}: {problem}" if problem.startswith("key ") else problem
 
 
 app.add_typer(keys, name="keys")
@@ -88,58 +110,22 @@ def main() -> None:
     app()
 
 
-def _override(config: Config, host: str | None, port: int | None) -> Config:
-    server = config.server
+def _load(path: Path | None, host: str | None, port: int | None, control_port: int | None) -> Config:
+    """The configuration, and what the command line says otherwise."""
+    config = load_config(path)
+    server, control = config.server, config.control
     if host is not None:
         server = msgspec.structs.replace(server, host=host)
     if port is not None:
         server = msgspec.structs.replace(server, port=port)
-    return msgspec.structs.replace(config, server=server)
+    if control_port is not None:
+        control = msgspec.structs.replace(control, port=control_port)
+    return msgspec.structs.replace(config, server=server, control=control)
 
 
-async def _serve(gateway: Gateway) -> None:
-    """Run the gateway until SIGINT or SIGTERM, then drain it; the second one ends it at once. SIGHUP: see `reload`."""
-    # Logs are many small objects that live for minutes; a collector that walks them all every few thousand
-    # allocations costs a third of the CPU under churn, and pauses of milliseconds. There are few cycles here.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
-    async with trio.open_nursery() as nursery:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-            await nursery.start(gateway.run)
-            say_ready()
-            await _stopped(gateway, signals)
-            gateway.drain()
-            nursery.start_soon(_drained, gateway, nursery.cancel_scope)
-            await _stopped(gateway, signals)
-            nursery.cancel_scope.cancel()
-
-
-async def _stopped(gateway: Gateway, signals: AsyncIterator[int]) -> None:
-    async for number in signals:
-        if number != signal.SIGHUP:
-            structlog.get_logger().info("stopping", signal=signal.Signals(number).name)
-            return
-        _reload(gateway)
-
-
-async def _drained(gateway: Gateway, scope: trio.CancelScope) -> None:
-    with trio.move_on_after(gateway.config.server.drain_timeout):
-        await gateway.idle()
-    scope.cancel()
-
-
-def _reload(gateway: Gateway) -> None:
-    try:
-        gateway.reload()
-    except ConfigError as error:
-        structlog.get_logger().error("reload_failed", error=str(error))
-    else:
-        structlog.get_logger().info("reloaded")
-
-
-def _say_what_to_try(gateway: Gateway) -> None:
+def _say_what_to_try(process: Process) -> None:
     """A line or two for people, on standard output; the log is on standard error."""
+    gateway = process.gateway
     body = """'{"model":"demo","stream":true,"messages":[{"role":"user","content":"Hi"}]}'"""
     server = gateway.config.server
     scheme = "https" if server.tls_certificate else "http"
@@ -150,8 +136,9 @@ def _say_what_to_try(gateway: Gateway) -> None:
         typer.echo(f"Or open  {address}{port}/demo")
 
 
-def _fail(message: str) -> None:
-    typer.echo(f"stream-gateway: {message}", err=True)
+def _fail(*problems: str) -> NoReturn:
+    for problem in problems:
+        typer.echo(f"stream-gateway: {problem}", err=True)
     raise typer.Exit(2)
 
 

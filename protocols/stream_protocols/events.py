@@ -110,8 +110,8 @@ class StreamFailed(Event, frozen=True, tag="stream.failed", gc=True):
 
 
 class StreamCancelled(Event, frozen=True, tag="stream.cancelled"):
-    """The stream was ended on purpose: `client` asked, its `lease` ran out, its owner's key was `revoked`, or the
-    gateway is in `shutdown`."""
+    """The stream was ended on purpose: `client` asked, or an `operator`, its `lease` ran out, its owner's key was
+    `revoked`, or the gateway is in `shutdown`."""
 
     reason: str
 

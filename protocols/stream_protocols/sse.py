@@ -81,6 +81,14 @@ def _field(name: str, value: str) -> bytes:
     return value.encode()
 
 
+def retry(milliseconds: int) -> bytes:
+    """What tells a client how long to wait before it comes back, once this connection has ended.
+
+    To be sent between whole events, and without a blank line, for the reason that `KEEPALIVE` has.
+    """
+    return b"retry: %d\n" % milliseconds
+
+
 class SseEvent(msgspec.Struct, frozen=True, gc=False):
     """One event.
 

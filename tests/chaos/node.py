@@ -14,6 +14,7 @@ from stream_protocols.events import Event, TextDelta
 from tests.chaos.storm import Outcome, answer_to, request_of
 from tests.doubles.chaos_proxy import ChaosProxy, Fault
 from tests.doubles.js import npm
+from tests.doubles.waiting import until
 
 TRANSPORTS: Final = ("websocket", "sse", "ndjson", "poll")
 
@@ -46,7 +47,7 @@ async def node_storm(
     began = time.monotonic()
     async with trio.open_nursery() as nursery:
         await nursery.start(proxy.run)
-        nursery.start_soon(proxy.rage, faults)
+        nursery.start_soon(_rage, proxy, faults)
         plan = {"url": proxy.url, "transports": [transport], "settings": SETTINGS, "streams": requests}
         seen = await npm.read(plan)
         nursery.cancel_scope.cancel()
@@ -55,6 +56,12 @@ async def node_storm(
     for request, stream in zip(requests, seen["streams"], strict=True):
         _count(outcome, stream, answer_to(request))
     return outcome
+
+
+async def _rage(proxy: ChaosProxy, faults: Sequence[Fault]) -> None:
+    """Break things as soon as there is something to break: Node takes a while to start."""
+    await until(lambda: proxy.accepted > 0, within=30)
+    await proxy.rage(faults)
 
 
 def _count(outcome: Outcome, stream: Mapping[str, Any], expected: Sequence[Event]) -> None:

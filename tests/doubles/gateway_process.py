@@ -12,6 +12,8 @@ from typing import Any
 
 import trio
 
+from tests.doubles.secrets import watch
+
 _SCRIPT = Path(sys.executable).with_name("stream-gateway")
 
 
@@ -23,8 +25,14 @@ class GatewayProcess:
         self.log: list[dict[str, Any]] = []
         self.host = ""
         self.port = 0
+        self.control_port = 0
         self.exited = trio.Event()
         self._listening = trio.Event()
+        self._controlled = trio.Event()
+
+    async def controlled(self) -> None:
+        """Wait until it says which port its control plane has."""
+        await self._controlled.wait()
 
     async def listening(self) -> None:
         """Wait until it says which address it has bound; fail if it ends before that."""
@@ -48,6 +56,7 @@ class GatewayProcess:
         self.exited.set()
 
     def _take(self, line: bytes) -> None:
+        watch(line, "the log of a gateway's process")
         try:
             entry = json.loads(line)
         except ValueError:
@@ -56,6 +65,9 @@ class GatewayProcess:
         if entry.get("event") == "listening":
             self.host, self.port = entry["host"], entry["port"]
             self._listening.set()
+        elif entry.get("event") == "control_plane":
+            self.control_port = entry["port"]
+            self._controlled.set()
 
 
 @asynccontextmanager
@@ -63,7 +75,18 @@ async def gateway_process(config: str, folder: Path) -> AsyncIterator[GatewayPro
     """Start the console script with a configuration text, on a free port; stop it at the end."""
     path = folder / "gateway.toml"
     path.write_text(config)
-    command = [str(_SCRIPT), "serve", "--config", str(path), "--host", "127.0.0.1", "--port", "0"]
+    command = [
+        str(_SCRIPT),
+        "serve",
+        "--config",
+        str(path),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--control-port",
+        "0",
+    ]
     async with trio.open_nursery() as nursery:
         process = await trio.lowlevel.open_process(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL

@@ -9,6 +9,7 @@ import openai
 import pytest
 import trio
 
+from stream_gateway.guard.principal import ANONYMOUS
 from tests.doubles import sdk as openai_sdk
 from tests.doubles.gate import Gate
 from tests.doubles.gateway_client import native_text, openai_text
@@ -48,8 +49,8 @@ async def test_after_events_that_took_their_time(upstream: OpenAIServer, serve: 
     upstream.scripts["m"] = script = Script(deltas=words(4000), gate=(gate := Gate()))
     stream = (await gateway.create("m"))["id"]
     response = await gateway.subscribe(stream, receive_buffer=4096)
-    log = gateway.gateway._registry.get(stream).log
-    (follower,) = gateway.gateway._registry.get(stream).followers
+    log = gateway.gateway._registry.get(stream, ANONYMOUS).log
+    (follower,) = gateway.gateway._registry.get(stream, ANONYMOUS).followers
     while follower.outlet.clear():
         gate.release()
         await until(lambda head=log.head: log.head > head)  # type: ignore[misc]
@@ -69,6 +70,13 @@ async def test_on_every_kind_of_event_stream(upstream: OpenAIServer, gateway: Se
     gate.open()
     for events in audience:
         assert len(await events.rest()) > 5
+
+
+@pytest.mark.parametrize("accept", ["text/event-stream", "application/x-ndjson"])
+async def test_its_interval_is_announced(gateway: ServedGateway, accept: str) -> None:
+    stream = (await gateway.create("demo-n1-gap0"))["id"]
+    responses = [await gateway.subscribe(stream, accept=accept), await gateway.chat("demo-n1-gap0")]
+    assert [response.head["stream-keepalive"] for response in responses] == ["0.1", "0.1"]
 
 
 async def test_from_the_moment_of_acceptance(upstream: OpenAIServer, gateway: ServedGateway) -> None:

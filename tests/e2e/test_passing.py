@@ -11,6 +11,7 @@ from tests.doubles.gate import Gate
 from tests.doubles.gemini_server import GeminiServer
 from tests.doubles.openai_script import BROKEN, RATE_LIMITED, UNAUTHORIZED, Refusal, Script
 from tests.doubles.openai_server import PLAIN, SOUND, SPEECH, OpenAIServer
+from tests.doubles.routes import ROUTE, routed, target
 from tests.doubles.sdk import MESSAGES
 from tests.doubles.served_gateway import Serve, ServedGateway
 from tests.doubles.waiting import until
@@ -118,6 +119,19 @@ async def test_the_first_target_that_has_these_paths_is_asked(
     response = await gateway.request("POST", EMBEDDINGS, payload={"model": "both", "input": "x"})
     assert (await response.json())["model"] == "mock"
     assert (len(server.exchanges), len(upstream.exchanges)) == (0, 1)
+
+
+async def test_the_best_target_is_asked(upstream: OpenAIServer, serve: Serve) -> None:
+    """Not one that is switched off, and none that has asked to be left alone, while there is another."""
+    gateway = await serve(**routed([target("off", weight=0), target("spare", priority=1), target("first")]))
+    busy = Refusal(status=503, code="busy", message="Busy.", headers={"Retry-After": "60"})
+    upstream.scripts |= {"first": Script(refusal=busy), "spare": Script()}
+    asked = {"model": ROUTE, "input": "x"}
+    await (await gateway.request("POST", EMBEDDINGS, payload=asked)).read()
+    await (await gateway.chat(ROUTE, stream=False)).read()
+    await (await gateway.request("POST", EMBEDDINGS, payload=asked)).read()
+    models = [exchange.request.json["model"] for exchange in upstream.exchanges if "input" in exchange.request.json]
+    assert models == ["first", "spare"]
 
 
 async def test_a_client_that_leaves_ends_the_call(upstream: OpenAIServer, gateway: ServedGateway) -> None:

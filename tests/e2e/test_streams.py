@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import trio
 
 from tests.doubles.gate import Gate
 from tests.doubles.gateway_client import (
@@ -145,6 +146,28 @@ async def test_the_byte_budget(serve: Serve, upstream: OpenAIServer) -> None:
     gate.open()
     assert openai_text(seen + await running.rest()) == script.text
     assert openai_text(await (await gateway.chat("mock")).events().rest())
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_what_running_requests_ask_counts_too(upstream: OpenAIServer, serve: Serve, stream: bool) -> None:
+    """Its bytes are kept until the end, because the request may have to be made again."""
+    gateway = await serve(streams={"budget_bytes": 100_000})
+    upstream.scripts["m"] = Script(head_gate=(gate := Gate()))
+    long = [{"role": "user", "content": "x" * 60_000}]
+    async with trio.open_nursery() as nursery:
+
+        async def ask() -> None:
+            assert (await (await gateway.chat("m", stream=stream, messages=long)).read()).strip()
+
+        for _ in range(2):
+            nursery.start_soon(ask)
+        await until(lambda: gateway.now.request_bytes > 120_000)
+        for streamed in (True, False):
+            error = await refused(await gateway.chat("m", stream=streamed), 503)
+            assert "memory" in error["message"]
+        gate.open()
+    await until(lambda: gateway.now.request_bytes == 0)  # a stream ends a moment before its request does
+    assert (await gateway.chat("mock")).status == 200
 
 
 async def test_the_console_script(spawn: Spawn, upstream: OpenAIServer) -> None:

@@ -14,10 +14,10 @@ import stream_protocols
 GATEWAY = Path(stream_gateway.__file__).parent
 PROTOCOLS = Path(stream_protocols.__file__).parent
 
-ASSEMBLING = {"cli", "api", "asgi", "gateway"}
+ASSEMBLING = {"cli", "api", "asgi", "gateway", "serving"}
 """Who may know everything."""
 
-LEAVES = {"config", "tls"}
+LEAVES = {"config", "tls", "systemd"}
 """What anybody may use; they use nothing of the gateway themselves."""
 
 BELOW = {

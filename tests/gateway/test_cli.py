@@ -72,6 +72,18 @@ def test_a_file_with_a_mistake(file: Path) -> None:
     assert message == f'{file}: key `providers."mine".base_ulr` is not known; did you mean `base_url`?'
 
 
+def test_all_mistakes_are_told(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MY_KEY", raising=False)
+    file.write_text(GOOD + '[control]\ntoken_env = "NOBODY_HAS_SET_THIS"\n[compression]\ncodings = ["nope"]\n')
+    result = run("check", file)
+    assert result.exit_code == 2
+    lines = result.stderr.splitlines()
+    assert len(lines) == 3
+    for line, key in zip(lines, ("api_key_env", "control.token_env", "compression.codings"), strict=True):
+        assert line.startswith(f"stream-gateway: {file}: key `")
+        assert key in line
+
+
 def test_a_key_that_is_not_there(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MY_KEY", raising=False)
     message = complaint(run("check", file))
@@ -129,7 +141,18 @@ def test_what_is_no_port(port: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_gateway_serves_until_it_is_told_to_stop(number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "stream_gateway.cli", "serve", "--port", "0", "--host", "127.0.0.1"]
+    command = [
+        sys.executable,
+        "-m",
+        "stream_gateway.cli",
+        "serve",
+        "--port",
+        "0",
+        "--host",
+        "127.0.0.1",
+        "--control-port",
+        "0",
+    ]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("STREAM_GATEWAY_")}
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -145,5 +168,5 @@ def test_a_gateway_serves_until_it_is_told_to_stop(number: signal.Signals) -> No
         finally:
             process.kill()
     assert process.returncode == 0
-    assert json.loads(log.splitlines()[-1])["event"] == "stopping"
+    assert [json.loads(line)["event"] for line in log.splitlines()[-2:]] == ["stopping", "stopped"]
     assert f"127.0.0.1:{listening['port']}/v1/chat/completions" in output

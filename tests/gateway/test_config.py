@@ -307,14 +307,83 @@ def test_the_real_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) ->
     assert load_config(None).server.port == 9001
 
 
-@pytest.mark.parametrize(
-    ("more", "what"),
-    [
-        ("", "they have to share their streams"),
-        ('unix = "/tmp/s"\n[engine]\nkind = "sqlite"', "cannot share `server.unix`"),
-    ],
-)
-def test_workers_have_to_share_what_they_serve(more: str, what: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape(what)) as caught:
-        config_from_toml(f"[server]\nworkers = 2\n{more}", environ={})
-    assert str(caught.value).startswith("config: key `server.workers`: ")
+# Several mistakes at once
+
+
+def problems_of(text: str, **environ: str) -> list[str]:
+    """All sentences about a file, each without its name."""
+    with pytest.raises(ConfigError) as caught:
+        read(text, **environ)
+    assert str(caught.value) == "\n".join(caught.value.problems)
+    for problem in caught.value.problems:
+        assert problem.startswith(("gateway.toml: ", "environment variable "))
+    return [problem.removeprefix("gateway.toml: ") for problem in caught.value.problems]
+
+
+MANY = """
+[server]
+prot = 1
+keepalive = -3
+host = 5
+
+[log]
+level = "loud"
+
+[providers.a]
+dialect = "openai_chat"
+base_ulr = "http://x"
+connect_timeout = "x"
+
+[providers.b]
+dialect = "nope"
+
+[routes.r]
+targets = [{ provider = "a", model = "x", wieght = 2, cost = -1 }]
+strategy = "weigthed"
+
+[chunking.c]
+options = 3
+"""
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    assert [problem.partition("`")[2].partition("`")[0] for problem in problems_of(MANY)] == [
+        'providers."a".base_ulr',
+        'providers."a".connect_timeout',
+        'providers."b".dialect',
+        'routes."r".targets[0].wieght',
+        'routes."r".targets[0].cost',
+        'routes."r".strategy',
+        'chunking."c"',
+        "server.prot",
+        "server.keepalive",
+        "server.host",
+        "log.level",
+    ]
+
+
+def test_one_mistake_is_told_once() -> None:
+    for text in (
+        "[providers.a]\nbase_ulr = 'http://x'\ndialect = 'gemini'\n",
+        "[routes.r]\ntargets = [{ model = 3 }]\n",
+    ):
+        assert len(problems_of(text)) in (1, 2)
+    assert problems_of("[routes.r]\ntargets = [5]") == ['key `routes."r".targets[0]`: expected `object`, got `int`.']
+    assert len(problems_of("[providers.a]\ndialect = 'gemini'\nbase_url = 5\n")) == 1
+
+
+def test_what_cannot_be_meant_is_told_together_too() -> None:
+    text = "[server]\ntls_key = 'x'\ntrusted_proxies = ['x']\n[providers.p]\ndialect = 'gemini'\nbase_url = 'ftp://x'\n"
+    assert len(problems_of(text)) == 3
+
+
+def test_mistakes_of_the_environment_are_among_them() -> None:
+    found = problems_of("[log]\nlevle = 1\n", STREAM_GATEWAY_SERVR__PORT="1", STREAM_GATEWAY_SERVER__PORT="x")
+    assert [problem.split()[0] for problem in found] == ["environment", "key", "key"]
+
+
+def test_workers_have_to_share_what_they_serve() -> None:
+    (problem,) = problems_of("[server]\nworkers = 2\n")
+    assert problem.startswith("key `server.workers`: a client may come back to any worker")
+    (problem,) = problems_of("[server]\nworkers = 2\nunix = '/tmp/s'\n[engine]\nkind = 'sqlite'\n")
+    assert problem.endswith("several processes cannot share `server.unix`; use a port.")

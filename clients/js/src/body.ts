@@ -81,6 +81,7 @@ export async function openBody(
   const exchange = await http.open(`${pathOf(stream)}/events${query}`, { headers: { Accept: format.type }, signal, cursor });
   const { response } = exchange;
   if (response.status !== 204 && response.headers.get("content-type")?.startsWith(format.type)) {
+    rhythm.announce(response.headers.get("stream-keepalive"));
     return new BodyCarrier(exchange, format, rhythm);
   }
   exchange.abort();

@@ -53,7 +53,8 @@ export function checked(event: any): any {
 /** Add an event to a batch; one that has no cursor and speaks of a gap is none, but says what is missing. */
 export function collect(batch: Batch, id: string | undefined, event: any): void {
   if (id) batch.events.push({ id, event: checked(event) });
-  else if (event?.code === "gap") batch.gap = gapOf(event.data);
+  else if (event?.type !== "notice") throw foreign("An event without an id"); // nothing could be resumed
+  else if (event.code === "gap") batch.gap = gapOf(event.data);
 }
 
 function gapOf(data: any): Gap | null {

@@ -48,7 +48,7 @@ export class Client {
    * @throws RangeError: there is no WebSocket where nothing else is allowed
    */
   constructor(url: string | URL = "/", options: ClientOptions = {}) {
-    const { token, transports = TRANSPORTS, onStatus = () => undefined } = options;
+    const { token, transports = TRANSPORTS, onStatus } = options;
     const settings = { ...DEFAULTS, ...options.settings };
     const Class = options.WebSocket ?? globalThis.WebSocket;
     const usable = transports.filter((name) => name !== "websocket" || Class);

@@ -48,7 +48,7 @@ export class Connections {
     private readonly _settings: Settings,
     transports: readonly Transport[],
     Class: WebSocketClass | undefined,
-    private readonly _onStatus: (status: Status) => void,
+    private readonly _onStatus?: (status: Status) => void,
   ) {
     this._ladder = new Ladder(transports, _settings.retryBetter);
     this._rhythm = new Rhythm(_settings.silence);
@@ -157,12 +157,9 @@ export class Connections {
     if (offline()) patience.progress(now()); // nobody's fault, and the browser will say when it is over
     if (!patience.failed(now())) return wait;
     const { base } = this.http;
-    const page = globalThis.location?.origin ?? base;
-    throw new Unreachable(
-      `${base} cannot be reached (tried ${backoff.attempts} times): ${lost.message}.` +
-        (this._reached ? "" : " Is the address right, and the gateway running?") +
-        (base.startsWith(page) ? "" : ` Are pages of ${page} in its cors.origins?`),
-    );
+    const page = globalThis.document ? ", and this page in its cors.origins" : "";
+    const ask = this._reached ? "" : ` Is the address right, the gateway running${page}?`;
+    throw new Unreachable(`${base} cannot be reached (tried ${backoff.attempts} times): ${lost.message}.${ask}`);
   }
 
   /** Something new has come over a transport. */
@@ -183,6 +180,6 @@ export class Connections {
       const { connects } = this.statistics;
       connects[status.transport] = (connects[status.transport] ?? 0) + 1;
     }
-    this._onStatus(status);
+    this._onStatus?.(status);
   }
 }

@@ -44,11 +44,11 @@ export class Incomplete extends ClientError {
    * @param event how the stream ended; undefined when a part is missing in between
    */
   constructor(
-    message: string,
+    why: string,
     readonly text: string,
     readonly event?: Ending,
   ) {
-    super(message);
+    super(`The answer is not whole: ${why}`);
   }
 }
 

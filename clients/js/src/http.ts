@@ -34,8 +34,9 @@ export interface Exchange {
   abort: () => void;
 }
 
-const TRANSIENT = ["overloaded", "internal_error"];
-const EXPIRED = ["cursor_expired", "cursor_epoch_mismatch"];
+const DENIED = /^(unauthorized|forbidden|40[137])$/;
+const TRANSIENT = /^(overloaded|internal_error)$/;
+const EXPIRED = /^cursor_e/; // cursor_expired, cursor_epoch_mismatch
 
 /** Where a stream is. */
 export const pathOf = (stream: string): string => `v1/streams/${encodeURIComponent(stream)}`;
@@ -118,7 +119,7 @@ export class Http {
     const { code, message = status } = body?.error ?? {};
     const verdict = onStatus(status, headers.get("retry-after"));
     if (verdict.comeBack) return new Lost(`the gateway answered: ${message}`, "network", verdict.after);
-    if ([401, 403, 407].includes(status)) return new Unauthorized(`The gateway refuses (${status}): ${message}`);
+    if (DENIED.test(`${status}`)) return refusal(`${status}`, message);
     if (typeof code != "string") return this.stranger(response);
     if (code === "not_found") {
       return new WrongUrl(`The gateway has nothing at ${url}; give the client its address without a path.`);
@@ -129,8 +130,9 @@ export class Http {
 
 /** What the gateway's own error means. */
 export function refusal(code: string, message: string, cursor?: string, status?: number): ClientError | Lost {
-  if (TRANSIENT.includes(code)) return new Lost(`the gateway answered: ${message}`);
-  if (EXPIRED.includes(code) || (code === "unknown_stream" && cursor)) {
+  if (DENIED.test(code)) return new Unauthorized(`The gateway refuses: ${message}`);
+  if (TRANSIENT.test(code)) return new Lost(`the gateway answered: ${message}`);
+  if (EXPIRED.test(code) || (code === "unknown_stream" && cursor)) {
     return new CursorExpired(`The stream cannot go on after ${cursor}: ${message}`, code, status);
   }
   return new (code === "unknown_stream" ? StreamNotFound : Refused)(message, code, status);

@@ -1,5 +1,5 @@
 import { checked, parse } from "./carrier.js";
-import { Refused, Lost, type ClientError } from "./errors.js";
+import { foreign, Lost, type ClientError } from "./errors.js";
 import { isEnding } from "./events.js";
 import { refusal } from "./http.js";
 import { Inbox } from "./inbox.js";
@@ -22,10 +22,13 @@ const WAKE_TIMEOUT = 4;
 
 export const PROTOCOL = "stream-gateway.v1+json";
 
+/** What is left here, or does not fit: the next try, if there is one, goes to another socket. */
+export const NOT_HERE = new Lost("full", null);
+
 /** Why a socket is of no use. */
 export type Failure = Lost | ClientError;
 
-type Command = Record<string, unknown> & { type: string };
+type Command = Record<string, unknown> & { type: string; after?: string };
 
 /** One WebSocket to a gateway, with many streams on it. */
 export class Socket {
@@ -55,12 +58,12 @@ export class Socket {
   constructor(
     private readonly _settings: Settings,
     open: () => Promise<WebSocket>,
-    private readonly _explain: (how: string) => Promise<Failure>,
+    private readonly _explain: () => Promise<Failure>,
     private readonly _lost: (why: Failure) => void,
   ) {
     this.opened = new Promise((resolve, reject) => (this._settle = (why) => (why ? reject(why) : resolve())));
     this.opened.catch(() => undefined); // whoever waits hears of it
-    this._watch = later(_settings.connectTimeout, () => void this._refused("was not answered in time"));
+    this._watch = later(_settings.connectTimeout, () => void this._refused());
     open().then(
       (ws) => this._attend(ws),
       (error: Failure) => this.end(error),
@@ -87,6 +90,7 @@ export class Socket {
 
   /** Go on with a stream. */
   subscribe(stream: string, after: string | undefined, signal: AbortSignal): Promise<Inbox> {
+    if (this.inboxes.has(stream)) return Promise.reject(NOT_HERE); // somebody else was first
     const inbox = this._inbox(stream);
     this.inboxes.set(stream, inbox);
     return this._ask({ type: "stream.subscribe", stream, after }, inbox, signal, (reply) => {
@@ -115,11 +119,17 @@ export class Socket {
       });
     });
     this._say({ ...command, ref });
-    const late = new Lost(`no reply within ${REPLY_TIMEOUT} s`);
+    const late = new Lost(`no answer within ${REPLY_TIMEOUT} s`);
     try {
       const reply = await within(REPLY_TIMEOUT, answered, late, signal);
       if (!reply) throw this.why;
-      if (reply.type === "error") throw refusal(reply.code, reply.message, command.after as string | undefined);
+      if (reply.code === "too_many_requests") {
+        this.limit = 0; // the gateway has a lower one than we thought
+        throw NOT_HERE;
+      }
+      if (reply.type === "error") throw refusal(reply.code, reply.message, command.after);
+      // A newer gateway may push what we do not know, but not answer with it. Servers that echo do.
+      if (!/^stream.*d$/.test(reply.type)) throw foreign("A reply");
       return inbox;
     } catch (error) {
       inbox.leave();
@@ -129,8 +139,11 @@ export class Socket {
   }
 
   /** A stream is left; if it is on this socket, the gateway hears of it. */
-  private _forget({ stream }: Inbox): void {
-    if (stream && this.inboxes.delete(stream) && !this.why) this._say({ type: "stream.unsubscribe", stream });
+  private _forget(inbox: Inbox): void {
+    const { stream } = inbox;
+    if (!stream || this.inboxes.get(stream) !== inbox) return;
+    this.inboxes.delete(stream);
+    if (!this.why) this._say({ type: "stream.unsubscribe", stream });
   }
 
   // ---- the connection
@@ -155,22 +168,23 @@ export class Socket {
       }
     };
     ws.onerror = () => undefined; // the close that follows says as much
-    ws.onclose = ({ code, reason }) => void (this._probe ? this._closed(code, reason) : this._refused("was refused"));
+    ws.onclose = ({ code, reason }) => void (this._probe ? this._closed(code, reason) : this._refused());
     if (this.why) this.end(this.why);
   }
 
-  private async _refused(how: string): Promise<void> {
+  private async _refused(): Promise<void> {
     const { _ws: ws } = this;
     clearTimeout(this._watch);
     if (ws) ws.onopen = ws.onclose = null;
     ws?.close();
-    this.end(await this._explain(how));
+    this.end(await this._explain());
   }
 
   private _closed(code: number, reason: string): void {
     const { comeBack, after } = onClose(code, reason);
     const said = `closed with ${code} ${reason}`.trim();
-    this.end(comeBack ? new Lost(said, this._blame, after) : new Refused(`The socket was ${said}.`, "closed"));
+    const denied = code === 4501 || code === 4503;
+    this.end(comeBack ? new Lost(said, this._blame, after) : refusal(denied ? "forbidden" : "closed", said));
   }
 
   private _take(message: any, size: number): void {

@@ -1,8 +1,8 @@
-import { Lost, Unauthorized, type Refused } from "./errors.js";
+import { Lost, Unauthorized } from "./errors.js";
 import type { Http } from "./http.js";
 import { Inbox } from "./inbox.js";
 import type { Settings } from "./settings.js";
-import { PROTOCOL, Socket, type Failure } from "./socket.js";
+import { NOT_HERE, PROTOCOL, Socket, type Failure } from "./socket.js";
 import { later, within } from "./time.js";
 
 /** What a `WebSocket` is made with. */
@@ -11,7 +11,6 @@ export type WebSocketClass = new (url: string, protocols: string[]) => WebSocket
 /** Seconds in which every socket has opened, or said why not. */
 const LONG = 600;
 
-const FULL = "too_many_requests";
 
 /** The WebSockets of one client: as many as its streams need, and one attempt at a time for all who wait. */
 export class Sockets {
@@ -45,14 +44,14 @@ export class Sockets {
   rest(): void {
     clearTimeout(this._resting);
     this._resting = later(this._settings.idle, () => {
-      for (const socket of this._sockets) if (!socket.inboxes.size && !socket.coming) socket.end(new Lost("idle", null));
+      for (const socket of this._sockets) if (!socket.inboxes.size && !socket.coming) socket.end(NOT_HERE);
     });
   }
 
   /** Close all. */
   close(): void {
     clearTimeout(this._resting);
-    for (const socket of this._sockets) socket.end(new Lost("the client was closed", null));
+    for (const socket of this._sockets) socket.end(NOT_HERE);
   }
 
   private async _somewhere(
@@ -60,25 +59,17 @@ export class Sockets {
     stream: string | undefined,
     use: (socket: Socket) => Promise<Inbox>,
   ): Promise<Inbox> {
-    for (;;) {
-      clearTimeout(this._resting);
-      this._sockets = this._sockets.filter((socket) => !socket.why);
-      let socket = this._sockets.find((socket) => socket.room(stream));
-      if (!socket) this._sockets.push((socket = this._dial()));
-      socket.coming++;
-      try {
-        await within(LONG, socket.opened, new Lost("left", null), signal);
-      } finally {
-        socket.coming--;
-      }
-      try {
-        return await use(socket);
-      } catch (error) {
-        // When the gateway says that a socket is full, another will do.
-        if ((error as Refused).code !== FULL || !socket.inboxes.size) throw error;
-        socket.limit = 0;
-      }
+    clearTimeout(this._resting);
+    this._sockets = this._sockets.filter((socket) => !socket.why);
+    let socket = this._sockets.find((socket) => socket.room(stream));
+    if (!socket) this._sockets.push((socket = this._dial()));
+    socket.coming++;
+    try {
+      await within(LONG, socket.opened, NOT_HERE, signal);
+    } finally {
+      socket.coming--;
     }
+    return use(socket);
   }
 
   private _dial(): Socket {
@@ -93,7 +84,7 @@ export class Sockets {
           throw new Lost(`no WebSocket: ${(error as Error).message}`, "transport"); // a page's policy forbids it
         }
       },
-      (how) => this._explain(how),
+      () => this._explain(),
       (why) => {
         if (!(why instanceof Lost)) return;
         this._lost(why);
@@ -107,15 +98,14 @@ export class Sockets {
    *
    * Whatever else than these two comes, HTTP will meet it again, and explain it better.
    */
-  private async _explain(how: string): Promise<Failure> {
+  private async _explain(): Promise<Failure> {
     try {
       await this._http.ask("v1/connect");
     } catch (error) {
       if (error instanceof Lost || error instanceof Unauthorized) return error;
     }
-    return new Lost(`the WebSocket ${how}`, "transport");
+    return new Lost("no WebSocket comes through", "transport");
   }
 }
 
-const base64url = (token: string): string =>
-  btoa(token).replace(/[+/=]/g, (sign) => ({ "+": "-", "/": "_" })[sign] ?? "");
+const base64url = (token: string): string => btoa(token).replace(/\+/g, "-").replace(/\//g, "_").replace(/=/g, "");

@@ -7,6 +7,8 @@ import { Trail, type Backoff, type Gap, type Patience } from "./reconnect/index.
 import type { Transport } from "./settings.js";
 import { now, sleep } from "./time.js";
 
+const DONE = { done: true, value: undefined } as const;
+
 /** How a stream is to be read. */
 export interface StreamOptions {
   /** Ends reading, as leaving does; a read that waits then throws the signal's reason. */
@@ -88,7 +90,7 @@ export class EventStream implements AsyncIterableIterator<StreamEvent> {
     }
     this._until.throwIfAborted();
     const { id, event } = this._ready.shift() ?? {};
-    if (!event) return { done: true, value: undefined };
+    if (!event) return DONE;
     if (id) this.cursor = id;
     keep(this._remember, isEnding(event) ? null : { id: this.id, cursor: this.cursor });
     return { done: false, value: event };
@@ -97,7 +99,7 @@ export class EventStream implements AsyncIterableIterator<StreamEvent> {
   /** Leave the stream; called by `break`. */
   async return(): Promise<IteratorResult<StreamEvent, undefined>> {
     this.leave();
-    return { done: true, value: undefined };
+    return DONE;
   }
 
   /**
@@ -113,9 +115,10 @@ export class EventStream implements AsyncIterableIterator<StreamEvent> {
         yield event.text;
       } else if (event.type === "notice" && event.code === "gap") {
         throw new Incomplete(event.message, text);
-      } else if (isEnding(event) && event.type !== "stream.finished") {
-        const why = event.type === "stream.failed" ? event.message : `it was cancelled (${event.reason})`;
-        throw new Incomplete(`The answer is not whole: ${why}`, text, event);
+      } else if (event.type === "stream.failed") {
+        throw new Incomplete(event.message, text, event);
+      } else if (event.type === "stream.cancelled") {
+        throw new Incomplete(`cancelled (${event.reason})`, text, event);
       }
     }
   }

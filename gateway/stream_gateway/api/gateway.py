@@ -12,7 +12,7 @@ import msgspec
 from stream_gateway.api.chunk import MODES, ChunkRenderer, Deliver
 from stream_gateway.api.errors import RequestRefused, WrongOption
 from stream_gateway.api.home import Home
-from stream_gateway.api.homes import Homes
+from stream_gateway.api.homes import Homes, loop_key
 from stream_gateway.api.line import Line, Open
 from stream_gateway.api.making import makes
 from stream_gateway.api.reader import Reader
@@ -171,10 +171,14 @@ class StreamingGateway:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Cancel what runs, close all connections, and wait for that."""
-        home = next(home for home in self._open if home is self.homes.here())
+        key = loop_key()
+        home = next(home for home in reversed(self._open) if home.key == key)
         self._open.remove(home)
-        home.stop()
-        await home.stopped()
+        if home in self._open:  # entered twice
+            home.release()
+        else:
+            home.stop()
+            await home.stopped()
 
 
 def _encode(request: dict[str, Any]) -> bytes:

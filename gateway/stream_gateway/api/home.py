@@ -135,7 +135,7 @@ class Home(abc.ABC):
                 _log.exception("embedded_gateway_failed")
             self._error = error
         finally:
-            self._core = None
+            self._core = self._nursery = None
 
     def _end(self) -> None:
         """It has ended: tell everybody."""

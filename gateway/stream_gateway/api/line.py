@@ -130,6 +130,7 @@ class Line:
     def _leave_there(self) -> None:
         if self._reader is not None:
             self._reader.leave()
+            self._reader = None
 
     # ---- where it is read
 

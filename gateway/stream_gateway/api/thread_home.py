@@ -113,7 +113,7 @@ class ThreadHome(Home):
         return results[0].unwrap()
 
     def _start_soon(self, function: Callable[[], Awaitable[None]]) -> None:
-        if self._nursery is not None:
+        if self._nursery is not None and not self.stopping:
             self._nursery.start_soon(function)
 
     async def outside(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:

@@ -68,7 +68,7 @@ class Client:
         self._on_status = on_status
         self._connections: Connections | None = None
         self._streams: weakref.WeakSet[EventStream] = weakref.WeakSet()
-        self._forsaking = 0
+        self._farewells: set[anyio.CancelScope] = set()
         self._quiet: anyio.Event | None = None
 
     async def __aenter__(self) -> Self:
@@ -92,9 +92,11 @@ class Client:
         for stream in list(self._streams):
             stream.leave()
         with anyio.move_on_after(_FAREWELL, shield=True):
-            while self._forsaking:
+            while self._farewells:
                 self._quiet = anyio.Event()
                 await self._quiet.wait()
+        for farewell in self._farewells:
+            farewell.cancel()
         await self._opened.stop()
 
     def stream(
@@ -144,21 +146,27 @@ class Client:
         self._streams.add(stream)
         return stream
 
-    def _forsaker(self, lease: Lease) -> Callable[[str], None] | None:
+    def _forsaker(self, lease: Lease) -> Callable[[str | Asked], None] | None:
         return self._forsake if lease == 0 else None
 
-    def _forsake(self, stream: str) -> None:
+    def _forsake(self, stream: str | Asked) -> None:
         """Cancel a stream that nobody will read, in the background."""
+        # Ctrl-C may hit one of our own tasks, and then all of them are cancelled: all the more is this to be said.
+        farewell = anyio.CancelScope(shield=True)
 
         async def cancel() -> None:
             try:
-                await self._opened.cancel(stream)
+                with farewell:
+                    if isinstance(stream, Asked):
+                        await self._opened.cancel_created(stream.request, stream.key)
+                    else:
+                        await self._opened.cancel(stream)
             except ClientError:
                 return  # its lease ends it
             finally:
-                self._forsaking -= 1
+                self._farewells.discard(farewell)
                 if self._quiet is not None:
                     self._quiet.set()
 
-        self._forsaking += 1
+        self._farewells.add(farewell)
         self._opened.spawn(cancel)

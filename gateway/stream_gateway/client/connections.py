@@ -134,11 +134,7 @@ class Connections:
             inbox = await self._sockets.create(request, key)
             assert inbox.stream is not None
             return inbox.stream, inbox
-        response = await self._ask("POST", "v1/streams", json=request, headers={"Idempotency-Key": key})
-        name = response.headers.get("stream-id")
-        if response.status_code not in (200, 201) or name is None:
-            raise NotAGateway(f"{response.url} answered, but not as a Stream Gateway does; check the address.")
-        return name, None
+        return _created(await self._ask("POST", "v1/streams", **_creation(request, key))), None
 
     async def resume(self, stream: str, after: str | None, chunking: str | None, transport: str) -> Carrier | None:
         """Go on with a stream; None when it has ended, and nothing is left.
@@ -161,14 +157,20 @@ class Connections:
 
     async def cancel(self, stream: str) -> None:
         """End a generation, however many tries that takes (see `Client.cancel`)."""
+        await self._insist("DELETE", f"v1/streams/{stream}")
+
+    async def cancel_created(self, request: dict[str, Any], key: str) -> None:
+        """End a generation that was asked for, but whose id has not come: asking again with its key tells it."""
+        await self.cancel(_created(await self._insist("POST", "v1/streams", **_creation(request, key))))
+
+    async def _insist(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """`_ask`, until there is an answer."""
         backoff, patience = self.backoff(), self.patience()
         while True:
             try:
-                await self._ask("DELETE", f"v1/streams/{stream}")
+                return await self._ask(method, path, **options)
             except Lost as lost:
                 await anyio.sleep(self.wait(lost, backoff, patience))
-            else:
-                return
 
     async def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         """One exchange on a connection of its own; Lost or ClientError unless it succeeds."""
@@ -203,7 +205,8 @@ class Connections:
             patience.limit = self.settings.patience
         wait = backoff.next(lost.after)
         if not patience.failed(anyio.current_time()):
-            return wait
+            asked = lost.after is not None or backoff.floor
+            return wait if asked else min(wait, patience.left)  # the last try is when patience ends, and not later
         tries = f"{backoff.attempts} {'try' if backoff.attempts == 1 else 'tries'}"
         if self.reached:
             raise Unreachable(f"{self._url} has been out of reach for too long ({tries}); last: {lost.reason}.")
@@ -227,3 +230,16 @@ class Connections:
             self._connects[status.transport] += 1
         if self._on_status is not None:
             self._on_status(status)
+
+
+def _creation(request: dict[str, Any], key: str) -> dict[str, Any]:
+    """What creates a stream by HTTP, once for each key."""
+    return {"json": request, "headers": {"Idempotency-Key": key}}
+
+
+def _created(response: httpx.Response) -> str:
+    """The id of the stream that a response tells of."""
+    name: str | None = response.headers.get("stream-id")
+    if response.status_code not in (200, 201) or name is None:
+        raise NotAGateway(f"{response.url} answered, but not as a Stream Gateway does; check the address.")
+    return name

@@ -52,19 +52,23 @@ class Sockets:
         Raises:
             Lost, ClientError: it could not be opened.
         """
-        self._sockets = [socket for socket in self._sockets if socket.why is None]
-        socket = next((socket for socket in self._sockets if socket.room(stream, key)), None)
-        if socket is None:
-            socket = Socket(self._address, self._settings)
-            self._sockets.append(socket)
-            self._spawn(lambda: self._run(socket))
-        socket.coming += 1
-        try:
-            await socket.opened.wait()
-        finally:
-            socket.coming -= 1
-        if socket.why is not None:
-            raise again(socket.why)
+        while True:
+            self._sockets = [socket for socket in self._sockets if socket.why is None]
+            socket = next((socket for socket in self._sockets if socket.room(stream, key)), None) or self._open()
+            socket.coming += 1
+            try:
+                await socket.opened.wait()
+            finally:
+                socket.coming -= 1
+            if socket.why is not None:
+                raise again(socket.why)
+            if socket.room(stream, key):  # somebody else may have waited, too, for the same stream
+                return socket
+
+    def _open(self) -> Socket:
+        socket = Socket(self._address, self._settings)
+        self._sockets.append(socket)
+        self._spawn(lambda: self._run(socket))
         return socket
 
     async def _run(self, socket: Socket) -> None:

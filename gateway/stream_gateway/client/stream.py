@@ -51,7 +51,7 @@ class EventStream:
         after: str | None = None,
         chunking: str | None = None,
         asked: Asked | None = None,
-        forsake: Callable[[str], None] | None = None,
+        forsake: Callable[[str | Asked], None] | None = None,
     ) -> None:
         self.id = stream
         self.transport: str | None = None
@@ -60,6 +60,7 @@ class EventStream:
         self._chunking = chunking
         self._asked = asked
         self._forsake = forsake
+        self._asking = False
         self._trail = Trail(after)
         self._ready: deque[tuple[str | None, NativeEvent]] = deque()
         self._cursor = after
@@ -145,8 +146,12 @@ class EventStream:
         """As `aclose`, from code that cannot wait."""
         ended = self._over
         self._end()
-        if not ended and self._forsake is not None and self.id is not None:
+        if ended or self._forsake is None:
+            return
+        if self.id is not None:
             self._forsake(self.id)
+        elif self._asked is not None and self._asking:  # it may have begun, and only its id not have come
+            self._forsake(self._asked)
 
     def __del__(self) -> None:
         # `break` leaves an `async for` without telling its iterator; this is how it gets to know.
@@ -176,6 +181,8 @@ class EventStream:
                 self._take(await self._carrier.receive())
         except Lost as lost:
             assert transport is not None
+            if lost.after is not None:
+                self._asking = False  # who asks us to wait has not begun
             self._drop()
             self._connections.failed(transport, lost)
             wait = self._connections.wait(lost, self._backoff, self._patience)
@@ -184,6 +191,7 @@ class EventStream:
 
     async def _connect(self, transport: str) -> None:
         if self.id is None and self._asked is not None:
+            self._asking = True
             self.id, self._carrier = await self._connections.create(self._asked.request, self._asked.key, transport)
             self._connections.reached = True
         if self._carrier is None and self.id is not None:

@@ -1,5 +1,7 @@
 """Configuration: `settings` are what can be told, `loading` reads it, `checks` says what cannot be meant."""
 
+from stream_gateway.config.changes import Changes as Changes
+from stream_gateway.config.changes import changes as changes
 from stream_gateway.config.loading import config_from_toml as config_from_toml
 from stream_gateway.config.loading import load_config as load_config
 from stream_gateway.config.settings import LOCAL_ORIGINS as LOCAL_ORIGINS
@@ -10,10 +12,12 @@ from stream_gateway.config.settings import ChunkerSettings as ChunkerSettings
 from stream_gateway.config.settings import CompressionSettings as CompressionSettings
 from stream_gateway.config.settings import Config as Config
 from stream_gateway.config.settings import ConfigError as ConfigError
+from stream_gateway.config.settings import ControlSettings as ControlSettings
 from stream_gateway.config.settings import CorsSettings as CorsSettings
 from stream_gateway.config.settings import EngineSettings as EngineSettings
 from stream_gateway.config.settings import GuardSettings as GuardSettings
 from stream_gateway.config.settings import HedgeSettings as HedgeSettings
+from stream_gateway.config.settings import JwtSettings as JwtSettings
 from stream_gateway.config.settings import LimitSettings as LimitSettings
 from stream_gateway.config.settings import LogSettings as LogSettings
 from stream_gateway.config.settings import ProviderSettings as ProviderSettings
@@ -25,4 +29,5 @@ from stream_gateway.config.settings import SocketSettings as SocketSettings
 from stream_gateway.config.settings import StreamSettings as StreamSettings
 from stream_gateway.config.settings import TargetSettings as TargetSettings
 from stream_gateway.config.settings import TimeoutSettings as TimeoutSettings
+from stream_gateway.config.settings import TracingSettings as TracingSettings
 from stream_gateway.config.settings import route_timeouts as route_timeouts

@@ -47,26 +47,46 @@ def config_from_toml(text: str, *, where: str = "config", environ: Mapping[str, 
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where}: not valid TOML: {error}.") from None
-    _merge_environment(data, os.environ if environ is None else environ)
+    reader = _Reader(where)
+    reader.merge_environment(data, os.environ if environ is None else environ)
     # Named tables one by one, because the error of a whole one would not name the entry.
     tables = {
-        "providers": _table(data.pop("providers", {}), ProviderSettings, "providers", where),
-        "routes": _table(data.pop("routes", {}), RouteSettings, "routes", where),
-        "chunking": _chunkers(_table(data.pop("chunking", {}), dict[str, Any], "chunking", where), where),
+        "providers": reader.table(data.pop("providers", {}), ProviderSettings, "providers"),
+        "routes": reader.table(data.pop("routes", {}), RouteSettings, "routes"),
+        "chunking": reader.chunkers(data.pop("chunking", {})),
     }
-    config: Config = msgspec.structs.replace(_convert(data, Config, "", where), **tables)
+    sections = reader.convert(data, Config, "")
+    if reader.problems:
+        raise ConfigError(*reader.problems)
+    config: Config = msgspec.structs.replace(sections, **tables)
     check(config, where)
     return config
 
 
-def _merge_environment(data: dict[str, Any], environ: Mapping[str, str]) -> None:
-    sections = get_type_hints(Config)
-    for name, value in environ.items():
-        section, _, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
-        if name.startswith(ENV_PREFIX) and key:
-            if section not in sections or not hasattr(sections[section], "__struct_fields__"):
-                known = ", ".join(kind for kind, hint in sections.items() if hasattr(hint, "__struct_fields__"))
-                raise ConfigError(f"environment variable {name}: there is no section `{section}`; known: {known}.")
+class _Reader:
+    """Makes settings of what TOML says, and goes on after a mistake, so that all of them are told at once.
+
+    Attributes:
+        problems: what is wrong, in sentences.
+    """
+
+    def __init__(self, where: str) -> None:
+        self.problems: list[str] = []
+        self._where = where
+
+    def merge_environment(self, data: dict[str, Any], environ: Mapping[str, str]) -> None:
+        """Put what the environment says over what the file says."""
+        sections = get_type_hints(Config)
+        known = [name for name, hint in sections.items() if hasattr(hint, "__struct_fields__")]
+        for name, value in environ.items():
+            section, _, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
+            if not name.startswith(ENV_PREFIX) or not key:
+                continue
+            if section not in known:
+                self.problems.append(
+                    f"environment variable {name}: there is no section `{section}`; known: {', '.join(known)}."
+                )
+                continue
             try:
                 parsed = json.loads(value)
             except ValueError:
@@ -75,44 +95,81 @@ def _merge_environment(data: dict[str, Any], environ: Mapping[str, str]) -> None
             if isinstance(table, dict):
                 table[key] = parsed
 
+    def table(self, data: Any, kind: type[Any], key: str) -> dict[str, Any]:
+        """Named entries of one kind."""
+        if not isinstance(data, dict):
+            self.problems.append(f"{self._where}: key `{key}`: expected a table.")
+            return {}
+        return {name: self.convert(entry, kind, f'{key}."{name}"') for name, entry in data.items()}
 
-def _table(data: Any, kind: type[Any], key: str, where: str) -> dict[str, Any]:
-    if not isinstance(data, dict):
-        raise ConfigError(f"{where}: key `{key}`: expected a table.")
-    return {name: _convert(entry, kind, f'{key}."{name}"', where) for name, entry in data.items()}
+    def chunkers(self, data: Any) -> dict[str, ChunkerSettings]:
+        """Whatever else stands beside `class` is for the class to know."""
+        found = {}
+        for name, entry in self.table(data, dict[str, Any], "chunking").items():
+            options = {key: value for key, value in (entry or {}).items() if key != "class"}
+            plain = {"class": entry["class"]} if entry and "class" in entry else {}
+            if entry is not None:
+                key = f'chunking."{name}"'
+                found[name] = self.convert({**plain, "options": options}, ChunkerSettings, key)
+        return found
+
+    def convert(self, data: Any, kind: type[Any], key: str) -> Any:
+        """Settings; None when something is wrong with them."""
+        good = True
+        excused: set[str] = set()  # what is missing because it was taken out, or misspelt
+        while True:
+            try:
+                made = msgspec.convert(data, kind)
+            except msgspec.ValidationError as error:
+                what, _, path = str(error).partition(" - at `$")
+                path = path.removesuffix("`")
+                missing = _MISSING.fullmatch(what)
+                if missing is not None:
+                    if f"{path}.{missing[1]}" not in excused:
+                        self.problems.append(_explain(what, path, kind, key, self._where))
+                    return None
+                good = False
+                self.problems.append(_explain(what, path, kind, key, self._where))
+                unknown = _UNKNOWN.fullmatch(what)
+                excused.add(path if unknown is None else f"{path}.{_nearest(unknown[1], _keys(kind, path))}")
+                if not _take_out(data, path if unknown is None else f"{path}.{unknown[1]}"):
+                    return None
+            else:
+                return made if good else None
 
 
-def _chunkers(entries: dict[str, dict[str, Any]], where: str) -> dict[str, ChunkerSettings]:
-    """Whatever else stands beside `class` is for the class to know."""
-    found = {}
-    for name, entry in entries.items():
-        options = {key: value for key, value in entry.items() if key != "class"}
-        plain = {"class": entry["class"]} if "class" in entry else {}
-        key = f'chunking."{name}"'
-        found[name] = _convert({**plain, "options": options}, ChunkerSettings, key, where)
-    return found
+_MISSING: Final = re.compile(r"Object missing required field `(.+)`")
+_UNKNOWN: Final = re.compile(r"Object contains unknown field `(.+)`")
 
 
-def _convert(data: Any, kind: type[Any], key: str, where: str) -> Any:
-    try:
-        return msgspec.convert(data, kind)
-    except msgspec.ValidationError as error:
-        raise ConfigError(_explain(str(error), kind, key, where)) from None
+def _take_out(data: Any, path: str) -> bool:
+    """Remove the key at a path as msgspec writes it, so that the others are looked at; False when it is no key."""
+    *way, last = re.findall(r"\.([^.\[]+)|\[(\d+)\]|(\[\.\.\.\])", path) or [("", "", "")]
+    if not last[0] or any(anywhere for *_, anywhere in way):  # an item; or in one, and msgspec does not say in which
+        return False
+    for field, index, _ in way:
+        data = data[field] if field else data[int(index)]
+    del data[last[0]]
+    return True
 
 
-def _explain(text: str, kind: type[Any], key: str, where: str) -> str:
+def _explain(what: str, path: str, kind: type[Any], key: str, where: str) -> str:
     """msgspec's sentence, with file, full key, and the nearest key that would have been right."""
-    what, _, path = text.partition(" - at `$")
-    full = (key + path.removesuffix("`")).removeprefix(".")
-    unknown = re.fullmatch(r"Object contains unknown field `(.+)`", what)
+    full = (key + path).removeprefix(".")
+    unknown = _UNKNOWN.fullmatch(what)
     if unknown is None:
         if what.startswith("Invalid enum value"):
-            what += f"; expected {_choices(kind, path.removesuffix('`'))}"
+            what += f"; expected {_choices(kind, path)}"
         return f"{where}: key `{full}`: {what[:1].lower()}{what[1:]}."
-    allowed = _keys(kind, path.removesuffix("`"))
-    close = difflib.get_close_matches(unknown[1], allowed, 1)
-    hint = f"did you mean `{close[0]}`?" if close else f"known here: {', '.join(allowed)}."
+    allowed = _keys(kind, path)
+    close = _nearest(unknown[1], allowed)
+    hint = f"did you mean `{close}`?" if close else f"known here: {', '.join(allowed)}."
     return f"{where}: key `{full + '.' if full else ''}{unknown[1]}` is not known; {hint}"
+
+
+def _nearest(name: str, allowed: list[str]) -> str:
+    """The name that was probably meant; empty when there is none."""
+    return next(iter(difflib.get_close_matches(name, allowed, 1)), "")
 
 
 def _keys(kind: type[Any], path: str) -> list[str]:

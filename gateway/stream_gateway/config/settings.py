@@ -15,7 +15,15 @@ LOCAL_ORIGINS: Final = ("http://localhost:*", "http://127.0.0.1:*", "http://[::1
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be used: one sentence that names file, key and what was expected."""
+    """A configuration that cannot be used.
+
+    Attributes:
+        problems: what is wrong with it, each in one sentence that names file, key and what was expected.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,6 +61,7 @@ class LimitSettings(_Section, frozen=True):
     """
 
     connections: Annotated[int, msgspec.Meta(gt=0)] = 10_000
+    connections_per_address: Annotated[int, msgspec.Meta(gt=0)] = 4096
     header_bytes: Bytes = 16_384
     header_timeout: Seconds = 10.0
     body_bytes: Bytes = 20_971_520
@@ -63,7 +72,7 @@ class LimitSettings(_Section, frozen=True):
 
 
 class StreamSettings(_Section, frozen=True):
-    """Logs: how much a running one holds, how long an ended one stays, what all together may take.
+    """Logs: how much a running one holds, how long an ended one stays, what all together may take, and what was asked.
 
     `chunking`: of clients that ask for none, on routes that say nothing.
     """
@@ -122,10 +131,35 @@ class CompressionSettings(_Section, frozen=True):
     budget_bytes: Bytes = 134_217_728
 
 
+class ControlSettings(_Section, frozen=True):
+    """The control plane. The admin's token is in an environment variable or a file, and needed off loopback.
+
+    `hosts`: names by which it is called, besides addresses and localhost. `exemplars`: see docs/metrics.md.
+    """
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Port = 9090
+    token_env: str | None = None
+    token_file: str | None = None
+    hosts: tuple[str, ...] = ()
+    exemplars: bool = False
+
+
+class TracingSettings(_Section, frozen=True):
+    """OpenTelemetry's traces; everything else about them is said in its own environment variables."""
+
+    enabled: bool = False
+
+
 class CorsSettings(_Section, frozen=True):
     """Browser origins that may call us; `*` stands for any port, or alone for any origin."""
 
     origins: tuple[str, ...] = LOCAL_ORIGINS
+
+
+Rsa = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"]
+Algorithm = Literal[Rsa, "ES256", "ES384", "ES512", "EdDSA", "HS256", "HS384", "HS512"]
 
 
 class QuotaSettings(_Section, frozen=True):
@@ -135,6 +169,28 @@ class QuotaSettings(_Section, frozen=True):
     tokens_per_minute: Annotated[int, msgspec.Meta(gt=0)] | None = None
     streams: Annotated[int, msgspec.Meta(gt=0)] | None = None
     sockets: Annotated[int, msgspec.Meta(gt=0)] | None = None
+
+
+class JwtSettings(_Section, frozen=True):
+    """Whose JWTs are taken: of `issuer`, for `audience`, signed with a key of `jwks_url` or `jwks_file`, or (HS…) with
+    the secret in `secret_env` or `secret_file`.
+
+    `refresh`: seconds after which keys are fetched again. `leeway`: by how much clocks may differ. Who has
+    `admin_scope` among the words of the claim `scope` is an admin. `ca_file`: as a provider's.
+    """
+
+    issuer: str
+    audience: str
+    algorithms: tuple[Algorithm, ...] = ("RS256", "ES256", "EdDSA")
+    jwks_url: str | None = None
+    jwks_file: str | None = None
+    secret_env: str | None = None
+    secret_file: str | None = None
+    ca_file: str | None = None
+    refresh: Seconds = 300.0
+    fetch_timeout: Seconds = 5.0
+    leeway: Annotated[float, msgspec.Meta(ge=0, le=600)] = 30.0
+    admin_scope: str | None = None
 
 
 class GuardSettings(_Section, frozen=True):
@@ -147,6 +203,7 @@ class GuardSettings(_Section, frozen=True):
     """
 
     keys_file: str | None = None
+    jwt: JwtSettings | None = None
     anonymous: bool | None = None
     secret_env: str | None = None
     secret_file: str | None = None
@@ -292,7 +349,9 @@ class Config(_Section, frozen=True):
     compression: CompressionSettings = CompressionSettings()
     cors: CorsSettings = CorsSettings()
     guard: GuardSettings = GuardSettings()
+    control: ControlSettings = ControlSettings()
     log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
     timeouts: TimeoutSettings = TimeoutSettings()
     providers: dict[str, ProviderSettings] = {}
     routes: dict[str, RouteSettings] = {}

@@ -43,9 +43,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Attributes:
         created: Unix seconds.
         dialect: of the raw bytes in its records, None when no vendor speaks.
-        owner: the id of the principal whose it is.
-        key, asked: see `Stream`; the key is `scoped`.
-        alias: what the provider calls the answer, once it has said so; `scoped`, too.
+        key: the idempotency key among those of all owners (see `owned`); asked: see `Stream`.
+        alias: what the provider calls the answer, once it has said so.
+        owner, route: see `Stream` and `Registry.create`.
         request, conversation: what is needed to go on with an answer that broke off; None when nobody would.
     """
 
@@ -55,17 +55,18 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     dialect: str | None = None
     lease: Lease = 0.0
     echo: bytes = b""
-    owner: str = ""
     key: str | None = None
     asked: bytes = b""
     alias: str | None = None
+    owner: str = ""
+    route: str | None = None
     request: Request | None = None
     conversation: str | None = None
 
 
-def scoped(owner: str, name: str) -> str:
-    """A name that is an owner's own, as one among everybody's."""
-    return f"{owner}\n{name}"
+def owned(owner: str, key: str) -> str:
+    """An idempotency key as engines know it: every owner has their own. It begins with `owned(owner, "")`."""
+    return f"{len(owner)}.{owner}.{key}"
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):

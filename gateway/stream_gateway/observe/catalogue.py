@@ -366,7 +366,13 @@ METRICS: Final = (
         "stream_gateway_memory_bytes",
         "gauge",
         "Memory by what it is for.",
-        _words(lambda scene: {"logs": scene.statistics.log_bytes, "compressors": scene.statistics.compression_bytes}),
+        _words(
+            lambda scene: {
+                "logs": scene.statistics.log_bytes,
+                "requests": scene.statistics.request_bytes,
+                "compressors": scene.statistics.compression_bytes,
+            }
+        ),
         ("kind",),
     ),
     Metric(

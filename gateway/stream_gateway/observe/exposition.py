@@ -1,7 +1,7 @@
 """Metrics as Prometheus and OpenMetrics read them."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -13,6 +13,8 @@ from prometheus_client.samples import Exemplar
 
 from stream_gateway.observe.catalogue import METRICS, Metric, Scene
 from stream_gateway.observe.histogram import Histogram
+
+_END: Final = b"# EOF\n"
 
 _FAMILIES: Final[Mapping[str, Callable[..., Any]]] = {
     "counter": CounterMetricFamily,
@@ -29,30 +31,43 @@ class Exposition:
     """
 
     def __init__(self, look: Callable[[], Scene]) -> None:
+        self._look = look
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Catalogue(look))
         # Of the process: they read /proc and the collector's counters at each scrape, and cost nothing otherwise.
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
 
-    def render(self, accept: str) -> tuple[str, bytes]:
-        """The content type and body for a scraper that sends this `Accept`."""
+    def render(self, accept: str) -> tuple[str, Iterator[bytes]]:
+        """The content type for a scraper that sends this `Accept`, and the body.
+
+        The body comes in small pieces, so that whoever asks for them can let others have their turns in between.
+        """
         encode, content_type = choose_encoder(accept)
-        return content_type, encode(self._registry)
+        return content_type, self._pieces(encode)
 
-    def families(self) -> list[Family]:
+    def _pieces(self, encode: Callable[[Collector], bytes]) -> Iterator[bytes]:
+        for family in self.families():
+            yield encode(_Just(family)).removesuffix(_END)
+        if encode(_Just()).endswith(_END):  # OpenMetrics' own end, and nobody else's
+            yield _END
+
+    def families(self) -> Iterator[Family]:
         """All metrics, as prometheus_client has them."""
-        return list(self._registry.collect())
-
-
-class _Catalogue(Collector):
-    def __init__(self, look: Callable[[], Scene]) -> None:
-        self._look = look
-
-    def collect(self) -> Iterator[Family]:
         scene = self._look()
-        return (_family(metric, scene) for metric in METRICS)
+        for metric in METRICS:
+            yield _family(metric, scene)
+        yield from self._registry.collect()
+
+
+class _Just(Collector):
+    """Some families, as encoders want them."""
+
+    def __init__(self, *families: Family) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Family]:
+        return self._families
 
 
 def _family(metric: Metric, scene: Scene) -> Family:

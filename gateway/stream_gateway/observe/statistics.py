@@ -123,6 +123,7 @@ class Statistics(msgspec.Struct, frozen=True):
     upstream_streams: int
     upstream_waiting: int
     log_bytes: int
+    request_bytes: int
     log_budget_bytes: int
     compression_bytes: int
     compression_budget_bytes: int

@@ -9,15 +9,19 @@ from collections.abc import Iterator
 
 import msgspec
 
+from stream_gateway import systemd
 from stream_gateway.config import ServerSettings
 
 
-def bind(settings: ServerSettings) -> socket.socket:
-    """A listening socket.
+def bind(settings: ServerSettings, name: str = "http") -> socket.socket:
+    """A listening socket: the one that systemd has handed over under this name, or one of our own.
 
     Raises:
         OSError: the address cannot be had.
     """
+    handed = systemd.listening(name)
+    if handed is not None:
+        return handed
     sock = _open(settings)
     try:
         if settings.send_buffer_bytes:
@@ -73,7 +77,8 @@ def _clear_away(path: str) -> None:
 
 def release(sock: socket.socket) -> None:
     """Close a listening socket; its file goes too, unless somebody has taken its place."""
-    name = sock.getsockname() if sock.fileno() >= 0 and sock.family == socket.AF_UNIX else ""
+    ours = sock.fileno() >= 0 and sock.family == socket.AF_UNIX and not isinstance(sock, systemd.HandedOver)
+    name = sock.getsockname() if ours else ""
     sock.close()
     if name:
         with contextlib.suppress(OSError):

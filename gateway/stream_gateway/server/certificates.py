@@ -18,7 +18,7 @@ _NOT_YET: Final = 9  # X509_V_ERR_CERT_NOT_YET_VALID
 
 
 class Certificates:
-    """Holds the context for the next handshake.
+    """Holds the `context` for the next handshake.
 
     Args:
         certificate: path of a PEM file, the server's own certificate first.
@@ -31,17 +31,14 @@ class Certificates:
     def __init__(self, certificate: str, key: str | None) -> None:
         self._certificate = Path(certificate)
         self._key = Path(key or certificate)
-        self.context = self._load()
+        self.context = self.load()
 
-    def reload(self) -> None:
-        """Read the files again, for handshakes from now on.
+    def load(self) -> ssl.SSLContext:
+        """What the files hold now: to be put into `context`, for handshakes from then on.
 
         Raises:
-            ConfigError: they cannot be used; those that were read before stay in use.
+            ConfigError: they cannot be used.
         """
-        self.context = self._load()
-
-    def _load(self) -> ssl.SSLContext:
         _check_file(self._certificate, "tls_certificate", "-----BEGIN CERTIFICATE-----", "certificate")
         _check_file(self._key, "tls_key", "PRIVATE KEY-----", "private key")
         context = new_context()

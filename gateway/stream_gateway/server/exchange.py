@@ -92,6 +92,10 @@ class Exchange(abc.ABC):
             raise BadRequest(f"The query string has more than {MAX_PARAMETERS} parameters.") from None
         return values.get(name, [None])[0]
 
+    def be_last(self) -> None:
+        """Take no other request on this connection, where that can be said with the response."""
+        return
+
     @property
     @abc.abstractmethod
     def answered(self) -> bool:

@@ -58,7 +58,7 @@ class GenerationRoutes:
             await self._complete(exchange, request)
 
     async def _resume(self, exchange: Exchange, request: Request, cursor: str, chunking: MakeChunker | None) -> None:
-        stream = await self._registry.open(parse_cursor(cursor).stream, exchange.principal, after=cursor)
+        stream = await self._registry.open(parse_cursor(cursor).stream, exchange.principal, cursor)
         start = resume(stream, cursor, self._dialect.name)
         renderer = renderer_for(stream, self._dialect.name, request=request, after=start.after, offset=start.offset)
         await deliver(exchange, stream, renderer, start, self._keepalive, chunking)

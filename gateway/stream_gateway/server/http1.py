@@ -177,6 +177,10 @@ class Http1Exchange(Exchange):
         self._connection = connection
         self._head = head
 
+    def be_last(self) -> None:
+        """Answer with `Connection: close`."""
+        self.keep_alive = False
+
     @property
     def answered(self) -> bool:
         """Whether a response has begun."""

@@ -85,7 +85,7 @@ class Poll(Follower):
         """There is something: from now on the poll's own task is at work."""
         self._stop_being_live()
 
-    def keep_alive(self) -> None:
+    def say(self, aside: bytes) -> None:
         """An answer of one piece has no room for that."""
 
     def wake(self) -> None:

@@ -73,7 +73,7 @@ class ResponseRoutes(GenerationRoutes):
     async def _find(self, name: str, exchange: Exchange, after: str | None = None) -> Stream:
         """The stream whose id is in `name`, or whose provider calls its answer so."""
         try:
-            return await self._registry.open(name.removeprefix(_PREFIX), exchange.principal, after=after)
+            return await self._registry.open(name.removeprefix(_PREFIX), exchange.principal, after)
         except UnknownStream:
             stream = await self._registry.open_alias(name, exchange.principal)
         if stream is None:

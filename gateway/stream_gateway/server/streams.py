@@ -84,7 +84,7 @@ class StreamRoutes:
         dialect = check_dialect(exchange.query("dialect") or native.NAME)
         # A browser that reconnects repeats the URL it was given: what it has seen since is in the header.
         cursor = exchange.headers.get("last-event-id") or exchange.query("after")
-        stream = await self._registry.open(name, exchange.principal, after=cursor)
+        stream = await self._registry.open(name, exchange.principal, cursor)
         wait = exchange.query("wait")
         if wait is not None:
             if dialect != native.NAME:

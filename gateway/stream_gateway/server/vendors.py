@@ -3,6 +3,8 @@
 from collections.abc import Container
 from typing import Final
 
+import trio
+
 from stream_gateway.upstream.routing.router import Router
 from stream_gateway.upstream.vendor import VendorProvider
 from stream_protocols.conversation import Untranslatable
@@ -13,7 +15,9 @@ TOKENS: Final = "tokens can be counted; count them with the vendor's own tool"
 def vendor_of(
     router: Router, model: str, dialects: Container[str], whose: str, what: str
 ) -> tuple[VendorProvider, str]:
-    """The first of a model's targets that speaks one of these dialects, and its name for the model.
+    """The best of a model's targets that speaks one of these dialects, and its name for the model.
+
+    That is one that may be asked now, if there is any; of those the one with the lowest priority that stands first.
 
     Args:
         whose, what: for people: whose dialect that is, and what is to be had only there.
@@ -22,7 +26,8 @@ def vendor_of(
         UnknownModel: there is no route for the model.
         Untranslatable: none of its targets speaks so.
     """
-    for target in router.find(model).targets:
+    now = trio.current_time()
+    for target in sorted(router.find(model).targets, key=lambda target: (not target.ready(now), target.priority)):
         provider = target.provider
         if isinstance(provider, VendorProvider) and provider.dialect in dialects:
             return provider, target.model(model)

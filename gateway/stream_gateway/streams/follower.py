@@ -144,12 +144,16 @@ class Follower(abc.ABC):
             return False
 
     def keep_alive(self) -> None:
-        """Say between two events that we are still here, if the client is one that listens right now."""
+        """Say between two events that we are still here."""
+        self.say(self.renderer.keepalive)
+
+    def say(self, aside: bytes) -> None:
+        """Say between two events something that is none, if the client is one that listens right now."""
         if not self.live:
             return
         try:
             # What was written last may have waited in the kernel; only the driver learns that it does no more.
-            if self.outlet.clear() and self.write(self.outlet.framing(self.renderer.keepalive)):
+            if self.outlet.clear() and self.write(self.outlet.framing(aside)):
                 return
         except Exception as error:  # for the driver, as in `push`
             self.broken = error

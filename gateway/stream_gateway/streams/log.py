@@ -12,11 +12,16 @@ Rules:
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import msgspec
+
 from stream_protocols.cursor import NO_LIVES, Lives
-from stream_protocols.events import COVERED, Record, StreamStarted
+from stream_protocols.events import COVERED, Notice, Record, StreamStarted
 
 RECORD_OVERHEAD: Final = 220
 """Bytes that a record costs beside its text: tuple, event, bytes object and list slot (measured, CPython 3.11)."""
+
+OBJECTS: Final = 2
+"""Bytes that a notice's data takes for each byte of its JSON."""
 
 _COMPACT: Final = 64  # trimmed records are really removed in groups, so that trimming stays O(1) a record
 
@@ -25,7 +30,10 @@ def cost(record: Record) -> int:
     """What a record counts for in a log's and the gateway's byte budgets."""
     event, raw = record
     text = getattr(event, "text", None) or getattr(event, "arguments", None)
-    return RECORD_OVERHEAD + (len(raw) if raw else 0) + (len(text) if text else 0)
+    size = RECORD_OVERHEAD + (len(raw) if raw else 0) + (len(text) if text else 0)
+    if type(event) is Notice and event.data:
+        size += OBJECTS * len(msgspec.json.encode(event.data))
+    return size
 
 
 def _goes_on(record: Record) -> bool:

@@ -49,3 +49,5 @@ async def _run(stream: Stream, rest: Awaitable[None]) -> None:
     except BaseException:  # cancellation from outside, alone or in a nursery's group
         stream.shut_down()
         raise
+    finally:
+        stream.produced()

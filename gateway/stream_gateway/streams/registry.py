@@ -7,10 +7,12 @@ from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import Any, Final
 
+import msgspec
+import structlog
 import trio
 
 from stream_gateway.config import StreamSettings
-from stream_gateway.engines.engine import Entry, Stored, scoped
+from stream_gateway.engines.engine import Entry, Stored, owned
 from stream_gateway.guard.principal import Principal
 from stream_gateway.observe.meters import Meters
 from stream_gateway.observe.pulse import Pulse
@@ -21,6 +23,7 @@ from stream_gateway.streams.follower import Follower
 from stream_gateway.streams.log import Log
 from stream_gateway.streams.producer import Generate, produce
 from stream_gateway.streams.reminders import Reminders
+from stream_gateway.streams.spending import spent
 from stream_gateway.streams.storage import Storage, key_conflict
 from stream_gateway.streams.stream import MOVED, Stream
 from stream_gateway.streams.turn import Turn
@@ -29,6 +32,8 @@ from stream_protocols.dialects import Source
 from stream_protocols.errors import Forbidden, InvalidCursor, Overloaded, UnknownStream
 from stream_protocols.lifecycle import State
 from stream_protocols.request import Lease, Request
+
+_log = structlog.get_logger()
 
 RETRY_AFTER: Final = 5
 """Seconds that a client should wait when the byte budget is used up by running streams."""
@@ -42,12 +47,17 @@ class Registry:
 
     A stream that ended is kept for `retain_for` seconds, or until its bytes are needed for a new one.
 
+    Attributes:
+        settings: of streams that are made from now on.
+        over: whether it takes no new streams any more.
+        tell: called with each stream that has been produced.
+
     Args:
         budget: bytes that all logs together may take.
         turn: the gateway's, around everything that writes to many clients at once.
         chunkers: the strategies that clients can ask for.
-        meters: what the streams count in.
         storage: where streams are stored, too, and those of other processes are found; None: they live in memory.
+        meters: what the streams count in.
     """
 
     def __init__(
@@ -56,14 +66,17 @@ class Registry:
         budget: Budget,
         turn: Turn | None = None,
         chunkers: Chunkers | None = None,
-        meters: Meters | None = None,
         storage: Storage | None = None,
+        meters: Meters | None = None,
     ) -> None:
         self.subscriptions = 0
+        self.over = False
+        self.tell: Callable[[Stream], None] | None = None
+        self.request_bytes = 0
         self.turn = turn or Turn()
         self.chunkers = chunkers or Chunkers({}, {})
         self.meters = meters or Meters()
-        self._settings = settings
+        self.settings = settings
         self._budget = budget
         self._storage = storage
         if storage is not None:
@@ -77,6 +90,7 @@ class Registry:
         self.reminders = Reminders()
         self._fanout = FanOut(self.turn)
         self._nursery: trio.Nursery | None = None
+        self._producers: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; then running streams end as cancelled by `shutdown`, or are left to another node.
@@ -92,10 +106,18 @@ class Registry:
                     self._nursery.start_soon(self._fanout.run)
                     self._nursery.start_soon(self.reminders.run)
                     self._nursery.start_soon(self._expire)
-                    task_status.started()
+                    async with trio.open_nursery() as self._producers:
+                        task_status.started()
+                        await trio.sleep_forever()
             finally:
                 if self._storage is not None:
                     await self._storage.finish()
+
+    def shut_down(self) -> None:
+        """End all running streams as when cancelled, and take no new ones; what there is can still be read."""
+        self.over = True
+        if self._producers is not None:
+            self._producers.cancel_scope.cancel()
 
     def create(
         self,
@@ -108,6 +130,8 @@ class Registry:
         asked: bytes = b"",
         echo: bytes = b"",
         route: str | None = None,
+        retain_bytes: int | None = None,
+        stored: bool = True,
         name: str | None = None,
         request: Request | None = None,
         conversation: str | None = None,
@@ -123,21 +147,26 @@ class Registry:
             asked: a digest of what it asks, so that another client's key cannot be mistaken for it.
             echo: see `Source`.
             route: the name of the route that answers; None: nobody's, and not counted with those that are.
+            retain_bytes: what its log holds; None for the configured default.
+            stored: whether it is for storage, if there is any.
             name: the stream's id, where `claim` has given it.
             request, conversation: see `Entry`.
 
         Raises:
-            Overloaded: the byte budget is used up by streams that are still running, or nothing can be stored.
+            Overloaded: see `check_room`; or nothing can be stored.
         """
-        self._check_budget()
+        self.check_room()
         name = name or secrets.token_urlsafe(12)
         source = Source(name, model, int(time.time()), echo)
-        lease = self._settings.lease if lease is None else lease
-        log = Log(name, secrets.token_urlsafe(6))  # random: no log of a former process had this epoch
+        lease = self.settings.lease if lease is None else lease
         pulse = Pulse(self.meters, route, name, trio.current_time())
-        stream = Stream(source, log, self, self._settings, owner=owner, dialect=dialect, lease=lease, pulse=pulse)
+        log = Log(name, secrets.token_urlsafe(6))  # random: no log of a former process had this epoch
+        settings = self.settings
+        if retain_bytes is not None:
+            settings = msgspec.structs.replace(settings, retain_bytes=retain_bytes)
+        stream = Stream(source, log, self, settings, owner=owner, dialect=dialect, lease=lease, pulse=pulse)
         stream.key, stream.asked = key, asked
-        if self._storage is not None:
+        if self._storage is not None and stored:
             entry = Entry(
                 stream=name,
                 model=model,
@@ -145,9 +174,10 @@ class Registry:
                 dialect=dialect,
                 lease=lease,
                 echo=echo,
-                key=None if key is None else scoped(owner, key),
+                key=None if key is None else owned(owner, key),
                 asked=asked,
                 owner=owner,
+                route=route,
                 request=request,
                 conversation=conversation,
             )
@@ -155,7 +185,15 @@ class Registry:
         self.admit(stream)
         return stream
 
-    def _check_budget(self) -> None:
+    def check_room(self) -> None:
+        """See whether there is memory for one more request.
+
+        Raises:
+            Overloaded: the byte budget is used up by those that are running, their logs and what they asked; or the
+                gateway is about to go.
+        """
+        if self.over:
+            raise Overloaded("The gateway is restarting; try again in a moment.", retry_after=RETRY_AFTER)
         self._make_room()
         if self._budget.full:
             raise Overloaded("The gateway's memory for streams is used up; try again later.", retry_after=RETRY_AFTER)
@@ -166,16 +204,16 @@ class Registry:
         Raises:
             Overloaded: the byte budget is used up.
         """
-        self._check_budget()
+        self.check_room()
         entry = stored.entry
         source = Source(entry.stream, entry.model, entry.created, entry.echo)
         log = Log(entry.stream, stored.epoch, head=stored.oldest - 1, lives=stored.lives)
-        owner, dialect = entry.owner, entry.dialect
-        pulse = Pulse(self.meters, None, entry.stream, trio.current_time())
-        stream = Stream(source, log, self, self._settings, owner=owner, dialect=dialect, lease=lease, pulse=pulse)
-        stream.key = None if entry.key is None else entry.key[len(scoped(owner, "")) :]
-        stream.alias = None if entry.alias is None else entry.alias[len(scoped(owner, "")) :]
-        stream.asked = entry.asked
+        pulse = Pulse(self.meters, entry.route, entry.stream, trio.current_time(), ours=False)
+        stream = Stream(
+            source, log, self, self.settings, owner=entry.owner, dialect=entry.dialect, lease=lease, pulse=pulse
+        )
+        stream.key = None if entry.key is None else entry.key.removeprefix(owned(entry.owner, ""))
+        stream.asked, stream.alias = entry.asked, entry.alias
         if stored.oldest > 1:
             stream.state = State.RUNNING
         return stream
@@ -188,7 +226,7 @@ class Registry:
         if stream.alias is not None:
             self._aliases[stream.owner, stream.alias] = stream
         if stream.log.sealed:
-            self._retain(stream, self._settings.retain_for if kept is None else kept)
+            self._retain(stream, self.settings.retain_for if kept is None else kept)
 
     def find(self, key: str, asked: bytes, principal: Principal) -> Stream | None:
         """The stream that they have created with this key, while it is kept.
@@ -215,7 +253,7 @@ class Registry:
         stream = self.find(key, asked, principal)
         if stream is not None or self._storage is None:
             return stream, None
-        return await self._storage.claim(scoped(principal.id, key), asked)
+        return await self._storage.claim(owned(principal.id, key), asked)
 
     async def announced(self, stream: Stream) -> None:
         """Wait, but not for long, until a new stream can be found elsewhere, too."""
@@ -224,7 +262,9 @@ class Registry:
 
     def start(self, stream: Stream, generate: Generate) -> None:
         """Start the stream's producer; what it can do without waiting is done when this returns (see `produce`)."""
-        self.start_soon(produce, stream, generate)
+        if self._producers is None:
+            raise RuntimeError("the registry is not running")
+        self._producers.start_soon(produce, stream, generate)
 
     def start_soon(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
         """Run a task that belongs to a stream, not to a connection."""
@@ -246,8 +286,8 @@ class Registry:
             raise Forbidden("This stream token is good for reading only.")
         return stream
 
-    async def open(self, name: str, principal: Principal, *, after: str | None = None, cancel: bool = False) -> Stream:
-        """As `get`, wherever the stream is.
+    async def open(self, name: str, principal: Principal, after: str | None = None, *, cancel: bool = False) -> Stream:
+        """The stream of that id, wherever it is, for a principal who may read it (see `get`).
 
         Args:
             after: the cursor that its reader shows, if any.
@@ -274,9 +314,10 @@ class Registry:
         Raises:
             Overloaded: it cannot be had right now.
         """
-        if self._storage is not None and self.known_as(alias, principal) is None:
-            await self._storage.open_alias(scoped(principal.id, alias))
-        return self.known_as(alias, principal)
+        stream = self.known_as(alias, principal)
+        if stream is None and self._storage is not None:
+            stream = await self._storage.open_alias(alias)
+        return stream if stream is not None and principal.may_read(stream.id, stream.owner) else None
 
     def held(self, name: str) -> Stream | None:
         """The stream of that id, if it is here."""
@@ -341,14 +382,31 @@ class Registry:
         if delta > 0 and self._budget.full:
             self._make_room()
 
+    def hold(self, size: int) -> None:
+        """A running request keeps so many bytes of its body, until they are let go."""
+        self.request_bytes += size
+        self.account(size)
+
+    def let_go(self, size: int) -> None:
+        """It keeps them no longer."""
+        self.request_bytes -= size
+        self.account(-size)
+
     def fan_out(self, stream: Stream) -> None:
         """A stream has live subscriptions that were not served yet."""
         self._fanout.add(stream)
 
     def ended(self, stream: Stream) -> None:
-        """A stream has its terminal record: the time for which it is kept begins."""
+        """A stream has its terminal record: it is paid for, and the time for which it is kept begins."""
+        self._settle(stream)
         if self._streams.get(stream.id) is stream:
-            self._retain(stream, self._settings.retain_for)
+            self._retain(stream, self.settings.retain_for)
+
+    @staticmethod
+    def _settle(stream: Stream) -> None:
+        if stream.bill is not None:
+            stream.bill.settle(*(spent(stream.log.after(0)) if stream.bill.counts_tokens else (None, 0)))
+            stream.bill = None
 
     def _retain(self, stream: Stream, seconds: float) -> None:
         self._retained[stream] = trio.current_time() + seconds
@@ -356,9 +414,18 @@ class Registry:
 
     def abandon(self, stream: Stream) -> None:
         """A stream was let go of without an end: it is not here any more."""
+        self._settle(stream)
         self._budget.account(-stream.log.size)
         if self._streams.get(stream.id) is stream:
             self._remove(stream)
+
+    def produced(self, stream: Stream) -> None:
+        """A stream has ended, and so have all attempts that were made for it."""
+        if self.tell is not None:
+            try:
+                self.tell(stream)
+            except Exception:  # it is nobody's fault who has a stream
+                _log.exception("telling_failed", stream=stream.id)
 
     def named(self, stream: Stream, alias: str) -> None:
         """A stream's provider has said what it calls the answer."""

@@ -293,6 +293,7 @@ class Storage:
         if generate is None:
             stream.conclude(damage or INTERRUPTED)
         else:
+            stream.pulse.take_over(trio.current_time())
             self.registry.start(stream, generate)
             stream.start_lease()
 

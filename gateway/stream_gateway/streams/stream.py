@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from stream_gateway.config import StreamSettings
-from stream_gateway.engines.engine import scoped
+from stream_gateway.guard.quotas import Bill
 from stream_gateway.observe.pulse import Pulse
 from stream_gateway.streams.follower import Follower
 from stream_gateway.streams.log import Log
@@ -68,6 +68,7 @@ class Stream:
         key, asked: the idempotency key it was created with, if any, and a digest of the request.
         alias: what the provider calls the answer, once it has said so.
         scope: cancels the producer; its deadline is the lease.
+        bill: what it costs whoever has asked for it.
         attempts: what was tried at which target, for those who ask how the stream is.
         valve, silence: see `Answer`, which a stream is.
         pulse: when its records came, for those who ask how the stream is.
@@ -106,6 +107,7 @@ class Stream:
         self.key: str | None = None
         self.asked = b""
         self.alias: str | None = None
+        self.bill: Bill | None = None
         self.attempts: Sequence[AttemptStatus] = ()
         self.valve: Valve | None = None
         self.journal: Journal | None = None
@@ -240,6 +242,10 @@ class Stream:
         if not self.over:
             self.extend([(event or StreamCancelled(self._cancel_reason), None)])
 
+    def produced(self) -> None:
+        """Its producer has done all that it will do."""
+        self._registry.produced(self)
+
     def shut_down(self) -> None:
         """The gateway ends. Another one goes on with the stream, if it can; else it ends, too."""
         if self.journal is not None and self.journal.continuable:
@@ -267,7 +273,7 @@ class Stream:
             self.alias = alias
             self._registry.named(self, alias)
             if self.journal is not None:
-                self.journal.change(msgspec.structs.replace(self.journal.entry, alias=scoped(self.owner, alias)))
+                self.journal.change(msgspec.structs.replace(self.journal.entry, alias=alias))
 
     def fail(self, code: str, message: str, status: int = 500) -> None:
         """End the stream with a failure of our own, unless it has ended."""

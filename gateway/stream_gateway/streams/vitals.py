@@ -5,8 +5,12 @@ from collections.abc import Iterable
 from typing import Final
 
 from stream_gateway.observe.health import FAR, Facts, Health, State, health
+from stream_gateway.observe.meters import GOOD, error_type
 from stream_gateway.observe.statistics import Laggard, StreamStatistics, Survey
+from stream_gateway.observe.tracing import Story, Try
 from stream_gateway.streams.stream import Stream
+from stream_gateway.upstream.attempt import AttemptStatus
+from stream_protocols.events import StreamFinished
 
 TOP: Final = 10
 """Laggards that a survey names."""
@@ -58,6 +62,38 @@ def describe(stream: Stream, now: float) -> StreamStatistics:
         subscribers=stream.subscribers,
         lag=max((log.head - follower.position for follower in stream.followers), default=0),
         target=stream.attempts[-1].target if stream.attempts else None,
+    )
+
+
+def story_of(stream: Stream) -> Story:
+    """What a stream that has been produced was like, for who traces."""
+    pulse, end = stream.pulse, stream.terminal
+    return Story(
+        stream=stream.id,
+        model=stream.source.model,
+        route=pulse.route or stream.source.model,
+        began=pulse.began,
+        duration=(pulse.ended or pulse.last) - pulse.born,
+        first_token=None if pulse.first is None else round(pulse.first - pulse.born, 6),
+        error=GOOD if end is None else error_type(end),
+        reason=end.reason if isinstance(end, StreamFinished) else None,
+        usage=pulse.usage,
+        parent=pulse.parent,
+        tries=[_try(attempt) for attempt in stream.attempts],
+    )
+
+
+def _try(attempt: AttemptStatus) -> Try:
+    provider, _, model = attempt.target.partition("/")
+    error = attempt.code or "failed" if attempt.outcome == "failed" else GOOD
+    return Try(
+        provider=provider,
+        model=model,
+        kind=attempt.kind,
+        began=attempt.started,
+        duration=attempt.duration or 0.0,
+        first_token=attempt.first_token,
+        error="cancelled" if attempt.outcome == "cancelled" else error,
     )
 
 

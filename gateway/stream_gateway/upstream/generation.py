@@ -10,10 +10,11 @@ import trio
 
 from stream_gateway.upstream.attempt import Attempt, AttemptStatus
 from stream_gateway.upstream.continuation import Splice, Transcript, add_usage
+from stream_gateway.upstream.placing import Placing
 from stream_gateway.upstream.provider import Answer, ProviderFailed, Reply, failing
 from stream_gateway.upstream.routing.retry import is_retriable, retry_after
 from stream_gateway.upstream.routing.route import Route, Wish
-from stream_gateway.upstream.routing.target import Kind, Place, Target, label
+from stream_gateway.upstream.routing.target import Kind, Place, label
 from stream_gateway.upstream.sink import Silence
 from stream_protocols.dialects.registry import continued, needs
 from stream_protocols.errors import InvalidField, StreamProtocolError
@@ -55,7 +56,8 @@ class Generation:
             raise InvalidField(
                 f"No target of model {request.model[:128]!r} is configured for {missing}.", param="model"
             )
-        self._wish = Wish(wanted, (conversation or request.conversation_id) if route.settings.sticky else None)
+        belongs = (conversation or request.conversation_id) if route.settings.sticky else None
+        self._placing = Placing(route, Wish(wanted, belongs))
         self._deadline = math.inf
         self._retries = 0
         self._reply: Reply | None = None
@@ -94,7 +96,7 @@ class Generation:
         Where a target has a place at once, it is asked when this is called (see `Provider.stream`).
         """
         self._start()
-        place = self._free()
+        place = self._placing.at_once(self._kind)
         return self._finish(answer, None if place is None else self._attempt(place, answer))
 
     async def _finish(self, answer: Answer, first: Attempt | None) -> None:
@@ -116,7 +118,7 @@ class Generation:
             ProviderFailed: there is none.
         """
         self._start()
-        failed = await self._pursue(self._complete, None, self._free())
+        failed = await self._pursue(self._complete, None, self._placing.at_once(self._kind))
         if self._reply is None:
             raise ProviderFailed(cast(StreamFailed, cast(Record, failed)[0]))
         return self._reply
@@ -132,46 +134,18 @@ class Generation:
     ) -> Record | None:
         """Make attempts, the first at `place` if there is one; None, or the failure that the client is to see."""
         failed: Record | None = None
-        while place is not None or (place := await self._place()) is not None:
+        while place or (place := await self._placing.wait(self._kind, self._deadline)):
             failed = await attempt(place)
             if failed is None:
                 return None
-            self._wish.tried.add(place.target)
+            self._placing.wish.tried.add(place.target)
             place = None
             if not await self._may_go_on(cast(StreamFailed, failed[0])):
                 break
             self._retries += 1
             if self._broken is not None and answer is not None:
                 await answer.flowing()
-        return self._broken or failed or (self._refusal(), None)
-
-    def _free(self) -> Place | None:
-        """A place at the best target, if that has one at once."""
-        now = trio.current_time()
-        pick = self._route.pick(self._wish, now)
-        if pick is None or pick.queued:
-            return None
-        pick.target.admission.take()
-        return Place(pick.target, self._kind, now)
-
-    async def _place(self) -> Place | None:
-        """A place at the best target that has one, waiting for it if need be; None when there is none."""
-        full: set[Target] = set()
-        now = trio.current_time()
-        until = min(now + self._route.settings.queue_timeout, self._deadline)
-        while (pick := self._route.pick(self._wish, now, full=full)) is not None:
-            target = pick.target
-            if not pick.queued:
-                target.admission.take()
-                return Place(target, self._kind, now)
-            ours = await _queue(target, until)
-            now = trio.current_time()
-            if ours and self._route.admits(target, now):
-                return Place(target, self._kind, now)
-            if ours:  # while we waited it has begun to fail
-                target.admission.release()
-            full.add(target)
-        return None
+        return self._broken or failed or (self._placing.refusal(self._request.model), None)
 
     @property
     def _kind(self) -> Kind:
@@ -187,7 +161,7 @@ class Generation:
         if self._broken is not None and not self._can_continue():
             return False
         now = trio.current_time()
-        pause = self._route.pause(self._wish, self._retries, retry_after(failure, time.time()), now)
+        pause = self._route.pause(self._placing.wish, self._retries, retry_after(failure, time.time()), now)
         if pause is None or now + pause >= self._deadline or not self._route.retries.take(now):
             return False
         _log.info("retrying", route=self._route.name, code=label(failure), pause=round(pause, 3))
@@ -199,14 +173,8 @@ class Generation:
         if self._transcript is None or not self._transcript.open:
             return False
         if self._transcript.text:
-            self._wish.needs |= {"continue"}
-        return self._route.offers(self._wish.needs)
-
-    def _refusal(self) -> StreamFailed:
-        """What a client hears when no target could be asked at all."""
-        wait = math.ceil(self._route.ready_in(self._wish.needs, trio.current_time()))
-        message = f"All targets of model {self._request.model[:128]!r} are busy or failing; try again later."
-        return StreamFailed("overloaded", message, 503, "overloaded_error", retry_after=str(wait))
+            self._placing.wish.needs |= {"continue"}
+        return self._route.offers(self._placing.wish.needs)
 
     # ---- a streamed answer
 
@@ -304,15 +272,11 @@ class Generation:
             nursery.start_soon(self._run, first)
             with trio.move_on_after(delay):
                 await first.settled.wait()
-            if not first.settled.is_set():
-                wish = Wish(self._wish.needs, self._wish.conversation, self._wish.tried | {first.place.target})
-                target = self._route.pick_hedge(wish, now := trio.current_time())
-                if target is not None:
-                    target.admission.take()
-                    hedge = self._attempt(Place(target, "hedge", now), answer, "hedge")
-                    self._racing.append(hedge)
-                    self._wish.tried.add(target)
-                    nursery.start_soon(self._run, hedge)
+            if not first.settled.is_set() and (place := self._placing.beside(first.place.target)) is not None:
+                hedge = self._attempt(place, answer, "hedge")
+                self._racing.append(hedge)
+                self._placing.wish.tried.add(place.target)
+                nursery.start_soon(self._run, hedge)
         attempts, self._racing = self._racing, []
         return next((attempt for attempt in attempts if attempt.shown or attempt.finished), attempts[-1])
 
@@ -364,18 +328,3 @@ class Generation:
 
 
 _TRUNCATED = StreamFailed("upstream_truncated", "The provider ended the stream before the answer was whole.", 502)
-
-
-async def _queue(target: Target, until: float) -> bool:
-    """Wait in a target's queue; whether a place there is ours now."""
-    come = trio.Event()
-    ticket = target.admission.wait(come.set)
-    ours = False
-    try:
-        with trio.move_on_at(until):
-            await come.wait()
-        ours = ticket.admitted
-        return ours
-    finally:
-        if not ours:
-            target.admission.leave(ticket)

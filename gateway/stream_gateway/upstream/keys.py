@@ -7,6 +7,8 @@ from typing import Final
 
 from stream_gateway.config import ConfigError, ProviderSettings
 
+REDACTED: Final = b"[redacted]"
+
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
@@ -42,3 +44,29 @@ def _clean(key: str, where: str) -> str:
     if not key.isascii() or not key.isprintable() or " " in key or not key:
         raise ConfigError(f"key {where}: the provider's key must be one line of printable ASCII without spaces.")
     return key
+
+
+class Redactor:
+    """Takes a key out of a provider's body: what quotes it shall not tell it to clients, however its bytes are cut."""
+
+    def __init__(self, key: str | None) -> None:
+        self._key = (key or "").encode()
+        self._held = b""  # the end of what has come, as far as it is how the key begins
+
+    def whole(self, body: bytes) -> bytes:
+        """A body without the key."""
+        return body.replace(self._key, REDACTED) if self._key and self._key in body else body
+
+    def feed(self, data: bytes) -> bytes:
+        """More of a body, as far as that is known to be without the key."""
+        data = self.whole(self._held + data)
+        self._held = b""
+        if self._key and not data.endswith(b"\n"):  # as nearly every read ends; a key has no line end in it
+            begun = next((size for size in range(len(self._key) - 1, 0, -1) if data.endswith(self._key[:size])), 0)
+            data, self._held = data[: len(data) - begun], data[len(data) - begun :]
+        return data
+
+    def close(self) -> bytes:
+        """What was held back, when the body has ended."""
+        held, self._held = self._held, b""
+        return held

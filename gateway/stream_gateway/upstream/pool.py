@@ -12,7 +12,7 @@ from typing import Final
 import httpx
 import trio
 
-from stream_gateway.upstream.connection import Http1Connection
+from stream_gateway.upstream.http1.connection import Http1Connection
 from stream_gateway.upstream.http2.connection import Http2Connection
 from stream_gateway.upstream.http2.limits import ASSUMED_STREAMS
 
@@ -28,15 +28,15 @@ class Member:
     Attributes:
         requests: how many it serves, those included that are about to be sent on it.
         since: when it last became idle.
-        used: whether it has served before.
+        rested: whether it has been idle, so that it may have been closed without our knowledge.
     """
 
-    __slots__ = ("born", "connection", "requests", "since", "used")
+    __slots__ = ("born", "connection", "requests", "rested", "since")
 
     def __init__(self, connection: Connection, requests: int, now: float) -> None:
         self.connection = connection
         self.requests = requests
-        self.used = False
+        self.rested = not requests
         self.born = self.since = now
 
     @property
@@ -254,7 +254,7 @@ class Pool:
         """A request has ended, in whatever way."""
         member.requests -= 1
         self.requests -= 1
-        member.used = True
+        member.rested = True
         connection = member.connection
         if not member.requests:
             member.since = trio.current_time()

@@ -90,7 +90,8 @@ class EpollPump:
                 watch.on_readable()
         except Exception:
             _log.exception("pump_callback_failed")
-            if self._watches.pop(number, None) is not None:
+            failed = self._watches.pop(number, None)
+            if failed is not None and failed.events:
                 self._epoll.unregister(number)
 
     def add(self, sock: socket.socket, on_readable: Callable[[], None]) -> None:
@@ -100,7 +101,7 @@ class EpollPump:
         self._watches[number] = _Watch(on_readable)
 
     def pause(self, sock: socket.socket) -> None:
-        """Leave the socket in the set, but not for reading."""
+        """Watch for reading no more."""
         self._modify(sock, 0, select.EPOLLIN)
 
     def resume(self, sock: socket.socket) -> None:
@@ -117,15 +118,25 @@ class EpollPump:
             self._modify(sock, select.EPOLLOUT, 0)
 
     def _modify(self, sock: socket.socket, more: int, less: int) -> None:
-        watch = self._watches.get(sock.fileno())
+        number = sock.fileno()
+        watch = self._watches.get(number)
         # When the gateway stops, streams may end after the pump.
-        if watch is not None and not self._epoll.closed:
-            watch.events = (watch.events | more) & ~less
-            self._epoll.modify(sock.fileno(), watch.events)
+        if watch is None or self._epoll.closed:
+            return
+        before, watch.events = watch.events, (watch.events | more) & ~less
+        if not watch.events:
+            # The set would go on to tell of a connection that broke, again and again, and nobody may read it now.
+            if before:
+                self._epoll.unregister(number)
+        elif before:
+            self._epoll.modify(number, watch.events)
+        else:
+            self._epoll.register(number, watch.events)
 
     def remove(self, sock: socket.socket) -> None:
         """Stop watching."""
-        if self._watches.pop(sock.fileno(), None) is not None and not self._epoll.closed:
+        watch = self._watches.pop(sock.fileno(), None)
+        if watch is not None and watch.events and not self._epoll.closed:
             self._epoll.unregister(sock.fileno())
 
 

@@ -9,6 +9,9 @@ EXTENSION: Final = "sink"
 SILENCE: Final = "silence"
 """The key under which a request says for how long its response may be silent."""
 
+LINGER: Final = 1.0
+"""Seconds in which a response must end once its sink has all it wants."""
+
 Headers = Sequence[tuple[bytes, bytes]]
 
 
@@ -22,7 +25,7 @@ class Valve(Protocol):
         """Read again."""
 
     def expect_end(self) -> None:
-        """Nothing of interest will follow: the response should end now, or be cut off soon."""
+        """Nothing of interest will follow: the response should end now, or be cut off `LINGER` seconds later."""
 
 
 class Silence:

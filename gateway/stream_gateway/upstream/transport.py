@@ -4,11 +4,9 @@ Every change of the pool is a plain function call inside one task, and every `aw
 request may be cancelled at any moment without leaving a connection that nobody owns.
 """
 
-import contextlib
 import math
 import ssl
 from collections.abc import Coroutine
-from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import httpx
@@ -17,13 +15,13 @@ import trio
 
 from stream_gateway.config import ConfigError, ProviderSettings
 from stream_gateway.observe.statistics import PoolStatistics as PoolStatistics
-from stream_gateway.upstream.connection import Http1Connection
 from stream_gateway.upstream.dialing import Dialer, Wire
+from stream_gateway.upstream.http1.connection import Http1Connection
 from stream_gateway.upstream.http2.connection import Http2Connection
 from stream_gateway.upstream.pool import Connection, Member, Pool, Ticket
 from stream_gateway.upstream.proxies import BadProxy, proxy_for
 from stream_gateway.upstream.pump import Pump
-from stream_gateway.upstream.repeating import Doubtful, SendAgain
+from stream_gateway.upstream.repeating import SendAgain, is_repeatable
 
 _log = structlog.get_logger()
 
@@ -41,8 +39,8 @@ class _Sending:
 
     def __init__(self, member: Member, request: httpx.Request, silence_timeout: float) -> None:
         self.member = member
-        self.doubt: AbstractContextManager[None] = Doubtful(request) if member.used else contextlib.nullcontext()
-        self.exchange = member.connection.handle(request, silence_timeout)
+        repeatable = member.rested and is_repeatable(request)
+        self.exchange = member.connection.handle(request, silence_timeout, repeatable=repeatable)
 
 
 class PooledTransport(httpx.AsyncBaseTransport):
@@ -138,8 +136,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         if begun is None:
             begun = self._start(await self._granted(ticket, request), request)
         try:
-            with begun.doubt:
-                return await begun.exchange
+            return await begun.exchange
         finally:
             self._pool.released(begun.member)
 
@@ -195,7 +192,14 @@ class PooledTransport(httpx.AsyncBaseTransport):
 
     def _open(self, wire: Wire) -> Connection:
         if not wire.http2:
-            return Http1Connection(wire.sock, self._pump, wire.tls, self._max_reply_bytes, self._pool.gone)
+            return Http1Connection(
+                wire.sock,
+                self._pump,
+                wire.tls,
+                max_reply_bytes=self._max_reply_bytes,
+                write_timeout=self._write_timeout,
+                on_closed=self._pool.gone,
+            )
         return Http2Connection(
             wire.sock,
             self._pump,

@@ -1,15 +1,16 @@
 """A vendor's endpoint: any that speaks one of the dialects."""
 
 from collections.abc import Coroutine, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httpx
 import structlog
 
 from stream_gateway.config import ProviderSettings
-from stream_gateway.upstream.keys import read_key
+from stream_gateway.upstream.keys import Redactor, read_key
 from stream_gateway.upstream.provider import Answer, ProviderFailed, RawReply, Reply
 from stream_gateway.upstream.pump import Pump
+from stream_gateway.upstream.repeating import REPEATABLE
 from stream_gateway.upstream.sink import EXTENSION, SILENCE, Headers, Valve
 from stream_gateway.upstream.transport import Exchange, open_transport
 from stream_protocols.dialects import Dialect, Naming
@@ -19,12 +20,13 @@ from stream_protocols.request import Request
 
 _log = structlog.get_logger()
 
-REDACTED: Final = b"[redacted]"
-
 MAX_URLS: Final = 256
 """URLs that are remembered: more than any route list has."""
 
 _SSE: Final = b"text/event-stream"
+
+_PLAIN: Final[dict[str, Any]] = {REPEATABLE: True}
+"""What vendors are asked for changes nothing there, and their own clients repeat all of it when a connection breaks."""
 
 
 class VendorProvider:
@@ -40,7 +42,14 @@ class VendorProvider:
         self._dialect = DIALECTS[settings.dialect]
         self._base = settings.base_url.rstrip("/")
         self._known: dict[tuple[str, bool], httpx.URL] = {}
-        self._key = read_key(name, settings)
+        self.settings = settings
+        self.use_key(read_key(name, settings))
+        self.transport = open_transport(name, settings, pump)
+
+    def use_key(self, key: str | None) -> None:
+        """Show this key with requests from now on."""
+        self._key = key
+        self._redacted = Redactor(key).whole
         headers = {
             "Host": httpx.URL(self._base).netloc.decode("ascii"),
             "Content-Type": "application/json",
@@ -48,16 +57,15 @@ class VendorProvider:
             "User-Agent": "stream-gateway",
             **self._dialect.headers,
         }
-        if self._key:
-            headers |= self._dialect.credentials(self._key)
+        if key:
+            headers |= self._dialect.credentials(key)
         # Made once: httpx takes longer over headers than over everything else in a request.
         self._headers = httpx.Headers({**headers, "Accept": "application/json"})
         self._stream_headers = httpx.Headers({**headers, "Accept": "text/event-stream"})
-        self.transport = open_transport(name, settings, pump)
 
     def stream(self, request: Request, model: str, answer: Answer) -> Coroutine[Any, Any, None]:
         """Append the answer's records as they come (see `Provider`)."""
-        sink = _StreamSink(answer, request.choices, self._dialect, self._key)
+        sink = _StreamSink(answer, request.choices, self._dialect, Redactor(self._key))
         answer.valve = sink
         return self._finish(answer, sink, self._send(request, model, sink))
 
@@ -74,7 +82,7 @@ class VendorProvider:
             answer.extend([(failure, None)])
             return
         # Asked for a stream, it sent a whole reply.
-        answer.extend([sink.started(), *self._dialect.decode_reply(response.read())])
+        answer.extend([sink.started(), *self._dialect.decode_reply(self._body(response))])
 
     async def complete(self, request: Request, model: str) -> Reply:
         """The whole answer; to a client of the same dialect in the endpoint's own bytes (see `Provider`)."""
@@ -82,7 +90,7 @@ class VendorProvider:
         failure = self._failure(response)
         if failure is not None:
             raise ProviderFailed(failure)
-        body = response.read()
+        body = self._body(response)
         if request.dialect == self.dialect:
             outcome = self._dialect.inspect_reply(body)
             if isinstance(outcome, StreamFailed):
@@ -109,7 +117,7 @@ class VendorProvider:
         failure = None if response.is_success else self._failure(response)
         if failure is not None:
             raise ProviderFailed(failure)
-        return RawReply(response.status_code, response.headers.get("content-type"), response.read())
+        return RawReply(response.status_code, response.headers.get("content-type"), self._body(response))
 
     def _send(self, asked: Request, model: str, sink: "_StreamSink | None") -> Exchange:
         stream = sink is not None
@@ -124,7 +132,7 @@ class VendorProvider:
         headers["Content-Length"] = str(len(body))
         if more:
             headers.update(more)
-        extensions = {} if sink is None else {EXTENSION: sink, SILENCE: sink.answer.silence}
+        extensions = _PLAIN if sink is None else {**_PLAIN, EXTENSION: sink, SILENCE: sink.answer.silence}
         request = httpx.Request("POST", url, headers=headers, stream=httpx.ByteStream(body), extensions=extensions)
         return self.transport.handle_async_request(request)
 
@@ -150,27 +158,28 @@ class VendorProvider:
         kind = "timeout_error" if status == 504 else "server_error"
         return StreamFailed(code, str(error), status, kind)
 
+    def _body(self, response: httpx.Response) -> bytes:
+        # Read from its stream, as it is whole and decoded: to httpx's `read` it would be news.
+        return self._redacted(b"".join(cast(httpx.SyncByteStream, response.stream)))
+
     def _failure(self, response: httpx.Response) -> StreamFailed | None:
         """What an error reply says, without our key in it; None for a good reply."""
         status = response.status_code
         if status == 200:
             return None
         _log.warning("upstream_refused", provider=self._name, status=status)
-        content = response.read()
-        if self._key:
-            content = content.replace(self._key.encode(), REDACTED)
         # What is no error to HTTP is one to us: a redirect or an empty success has no answer in it.
         shown = status if status >= 400 else 502
-        return self._dialect.decode_error(content, shown, response.headers.get("retry-after"))
+        return self._dialect.decode_error(self._body(response), shown, response.headers.get("retry-after"))
 
 
 class _StreamSink:
     """Decodes one streamed answer; also the answer's valve."""
 
-    def __init__(self, answer: Answer, choices: int, dialect: Dialect, key: str | None) -> None:
+    def __init__(self, answer: Answer, choices: int, dialect: Dialect, redactor: Redactor) -> None:
         self.accepted = False
         self.answer = answer
-        self._key = key.encode() if key else None
+        self._redactor = redactor
         self._choices = choices
         self._decoder = dialect.decoder()
         self._naming = self._decoder if isinstance(self._decoder, Naming) else None
@@ -193,10 +202,8 @@ class _StreamSink:
         return True
 
     def feed(self, data: bytes) -> None:
-        """Decode more of the body; a provider that quotes our key in it shall not tell it to clients."""
-        if self._key is not None and self._key in data:
-            data = data.replace(self._key, REDACTED)
-        self._records += self._decoder.feed(data)
+        """Decode more of the body."""
+        self._records += self._decoder.feed(self._redactor.feed(data))
 
     def flush(self) -> None:
         """Append what was decoded: one read, one append."""
@@ -210,7 +217,7 @@ class _StreamSink:
 
     def end(self) -> None:
         """The body ended; if the answer had not, the decoder says so."""
-        self._records += self._decoder.close()
+        self._records += [*self._decoder.feed(self._redactor.close()), *self._decoder.close()]
         self.flush()
 
     def pause(self) -> None:

@@ -1,5 +1,6 @@
 """When to try again, and when to give up."""
 
+import math
 from collections.abc import Callable
 from typing import Final
 
@@ -60,6 +61,11 @@ class Patience:
         self.limit = limit
         self.spent = 0.0
         self._since = now
+
+    @property
+    def left(self) -> float:
+        """Seconds until it ends, if failures go on."""
+        return math.inf if self.limit is None else max(self.limit - self.spent, 0.0)
 
     def progress(self, now: float) -> None:
         """All is well again."""

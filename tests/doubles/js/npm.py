@@ -80,6 +80,7 @@ class Reading:
         self.reached = trio.Event()
         self._plan = json.dumps(plan)
         self._seen: dict[str, Any] = {}
+        self._said = b""
         self._ended = trio.Event()
 
     async def run(self) -> None:
@@ -88,10 +89,10 @@ class Reading:
             ["node", str(READER), self._plan], stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         assert process.stdout is not None
-        printed, said = b"", b""
+        printed = b""
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._listen, process, said)
+                nursery.start_soon(self._listen, process)
                 async for data in process.stdout:
                     printed += data
             await process.wait()
@@ -104,15 +105,12 @@ class Reading:
         self._seen = json.loads(printed)
         self._ended.set()
 
-    async def _listen(self, process: trio.Process, said: bytes) -> None:
+    async def _listen(self, process: trio.Process) -> None:
         assert process.stderr is not None
         async for data in process.stderr:
-            said += data
-            self._said = said
-            if b"reached" in said:
+            self._said += data
+            if b"reached" in self._said:
                 self.reached.set()
-
-    _said = b""
 
     async def seen(self) -> dict[str, Any]:
         """What it has seen: `streams`, `statistics`, and the `transports` of all connections in order."""

@@ -113,11 +113,11 @@ async def test_who_leaves_stops_the_provider(
 async def test_who_does_not_read_holds_up_the_provider(
     serve_app: ServeApp, settings: Config, upstream: OpenAIServer
 ) -> None:
-    upstream.scripts["m"] = Script(deltas=("x" * 5000,) * 5000)
+    upstream.scripts["m"] = Script(deltas=("x" * 5000,) * 5000)  # 25 MB do not fit into any socket
     app = GatewayApp(config=settings)
     client = await serve_app(in_fastapi(app))
     payload = {**chat_body("m"), "lease": 0}
-    response = await client.request("POST", f"{PREFIX}/v1/chat/completions", payload=payload, receive_buffer=4096)
+    response = await client.request("POST", f"{PREFIX}/v1/chat/completions", payload=payload)
     events = response.events()
     await events.next()
     (stream,) = core_of(app).registry._streams.values()
@@ -158,7 +158,7 @@ async def test_leaving_a_socket_stops_its_streams(
         await socket.send_message(json.dumps({"type": "stream.create", "ref": 1, "request": request, "lease": 0}))
         exchange = await upstream.next_exchange()
     await exchange.left.wait()
-    await until(lambda: not core_of(app).statistics().sockets)
+    await until(lambda: not core_of(app)._sockets.sockets)
 
 
 async def test_a_socket_is_refused_in_our_words(serve_app: ServeApp, settings: Config) -> None:

@@ -18,6 +18,7 @@ from stream_gateway.client import (
     StreamNotFound,
     Unauthorized,
     Unreachable,
+    Untrusted,
     WrongUrl,
 )
 from tests.doubles.chaos_proxy import ChaosProxy, Fault
@@ -203,5 +204,5 @@ async def test_two_tasks_cannot_read_one_stream(gateway: ServedGateway) -> None:
 
 
 def test_all_errors_have_one_root() -> None:
-    for kind in (CursorExpired, NotAGateway, Refused, StreamNotFound, Unauthorized, Unreachable, WrongUrl):
+    for kind in (CursorExpired, NotAGateway, Refused, StreamNotFound, Unauthorized, Unreachable, Untrusted, WrongUrl):
         assert issubclass(kind, ClientError)

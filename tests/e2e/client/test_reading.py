@@ -63,6 +63,22 @@ async def test_events_come_as_they_are_made(upstream: OpenAIServer, gateway: Ser
         assert isinstance([event async for event in stream][-1], StreamFinished)
 
 
+async def test_several_readers_of_one_stream_who_come_before_there_is_a_connection(
+    gateway: ServedGateway, connect: Connect
+) -> None:
+    name = (await gateway.create("demo-n20-gap5"))["id"]
+    texts = []
+
+    async def read() -> None:
+        texts.append(await client.attach(name).text())
+
+    async with connect(gateway.base_url) as client, trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(read)
+    assert len(texts) == 3
+    assert len(set(texts)) == 1
+
+
 async def test_attaching(upstream: OpenAIServer, gateway: ServedGateway, connect: Connect) -> None:
     upstream.scripts["m"] = script = Script(deltas=words(10))
     name = (await gateway.create("m"))["id"]
@@ -127,6 +143,24 @@ async def test_leaving_early_cancels_what_nobody_else_reads(
         assert name is not None
         end = [event async for event in client.attach(name)][-1]
         assert end == StreamCancelled("client")
+
+
+async def test_leaving_before_the_id_has_come_cancels_as_well(
+    upstream: OpenAIServer, gateway: ServedGateway, proxy: ChaosProxy, connect: Connect
+) -> None:
+    upstream.scripts["m"] = Script(gate=Gate())
+    async with connect(proxy.url) as client:
+        await client.stream(model="demo-n1-gap0", messages=MESSAGES).text()  # opens the socket, where there is one
+        proxy.deaf = True  # what the gateway says does not arrive
+        async with client.stream(model="m", messages=MESSAGES) as stream, trio.open_nursery() as nursery:
+            nursery.start_soon(anext, stream)
+            await upstream.next_exchange()
+            nursery.cancel_scope.cancel()
+        assert stream.id is None
+        proxy.deaf = False
+        await upstream.all_left()
+        assert len(upstream.exchanges) == 1
+    await gateway.idle()
 
 
 async def test_a_lease_outlives_its_reader(upstream: OpenAIServer, gateway: ServedGateway, connect: Connect) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 from typing import Any
 
+import anyio
 import openai.types.chat
 import pytest
 
@@ -12,6 +14,7 @@ from tests.doubles.openai_script import Script, words
 from tests.doubles.openai_server import OpenAIServer
 from tests.e2e.embedded.conftest import World
 
+ROOT = Path(__file__).parents[3]
 SNIPPET = """
 from stream_gateway import StreamingGateway
 gateway = StreamingGateway(provider="openai", stream_mode="sse", chunk_size=128, compression="brotli")
@@ -66,8 +69,6 @@ async def test_the_snippet(world: World, upstream: OpenAIServer) -> None:
 
 
 async def test_many_at_once(world: World, upstream: OpenAIServer) -> None:
-    import anyio
-
     upstream.scripts["gpt-4"] = script = Script(deltas=words(50))
     stream_response = snippet()
     clients = [Client() for _ in range(20)]
@@ -92,3 +93,19 @@ async def test_again_and_again_in_new_loops(world: World, upstream: OpenAIServer
         client = Client()
         await world.run(stream_response, "Hello", client)
         assert client.sent[-1] == "data: [DONE]\n\n"
+
+
+def test_the_documentation_has_it() -> None:
+    lines = [line for line in SNIPPET.splitlines() if line]
+    text = (ROOT / "docs" / "embedding.md").read_text()
+    assert [line for line in lines if line not in text] == []
+
+
+async def test_the_readme(world: World, upstream: OpenAIServer, capsys: pytest.CaptureFixture[str]) -> None:
+    upstream.scripts["gpt-4"] = script = Script()
+    text = (ROOT / "README.md").read_text()
+    names: dict[str, Any] = {}
+    start = text.index("    from stream_gateway import StreamingGateway")
+    exec(textwrap.dedent(text[start : text.index("\nOr all of it", start)]), names)
+    await world.run(names["answer"], "Hello")
+    assert capsys.readouterr().out == script.text

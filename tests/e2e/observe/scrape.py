@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from prometheus_client.metrics_core import Metric
 
 from stream_gateway.observe.exposition import Exposition
@@ -11,7 +13,7 @@ from tests.doubles.served_gateway import ServedGateway
 class Scrape:
     """One look at all metrics of a gateway."""
 
-    def __init__(self, families: list[Metric]) -> None:
+    def __init__(self, families: Iterable[Metric]) -> None:
         self._samples = [sample for family in families for sample in family.samples]
 
     def get(self, name: str, **labels: str) -> float:

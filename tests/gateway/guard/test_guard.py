@@ -33,8 +33,8 @@ def test_nothing_configured_lets_this_machine_in() -> None:
     for host in (None, "127.0.0.1", "::1", "localhost", "127.9.9.9"):
         guard = Guard(GuardSettings(quota=QuotaSettings(streams=2)), host=host)
         assert guard.open
-        assert guard.stranger().id == ANONYMOUS.id
-        assert guard.stranger().quota.streams == 2
+        assert guard.stranger("p").id == ANONYMOUS.id
+        assert guard.stranger("p").quota.streams == 2
         assert guard.recognise("sk-whatever-an-sdk-sends", "1.2.3.4").id == ANONYMOUS.id
 
 
@@ -59,7 +59,7 @@ def test_keys(path: Path) -> None:
     assert principal.name == "shop"
     assert guard.recognise(key, "1.2.3.4") is principal
     with pytest.raises(Unauthorized):
-        guard.stranger()
+        guard.stranger("p")
     for wrong in (key + "x", "sk-other", "a.b.c", "sgt_x"):
         with pytest.raises(Unauthorized):
             guard.recognise(wrong, "1.2.3.4")
@@ -68,7 +68,7 @@ def test_keys(path: Path) -> None:
 def test_anonymous_beside_keys(path: Path) -> None:
     key = add(path)
     guard = Guard(GuardSettings(keys_file=str(path), anonymous=True))
-    assert guard.stranger().id == ANONYMOUS.id
+    assert guard.stranger("p").id == ANONYMOUS.id
     assert guard.recognise(key, "p").name == "shop"
     with pytest.raises(Unauthorized):  # who believes to be somebody is not silently somebody else
         guard.recognise(key + "x", "p")

@@ -48,6 +48,7 @@ def scene(*, exemplars: bool = False) -> Scene:
         upstream_streams=1,
         upstream_waiting=0,
         log_bytes=1000,
+        request_bytes=0,
         log_budget_bytes=10_000,
         compression_bytes=10,
         compression_budget_bytes=100,
@@ -84,7 +85,8 @@ def scene(*, exemplars: bool = False) -> Scene:
 def families(*, openmetrics: bool = False, exemplars: bool = False) -> dict[str, Family]:
     """A scrape, as Prometheus' own parsers read it; that of OpenMetrics checks buckets, counts and units, too."""
     exposition = Exposition(lambda: scene(exemplars=exemplars))
-    content_type, body = exposition.render(OPENMETRICS if openmetrics else "*/*")
+    content_type, pieces = exposition.render(OPENMETRICS if openmetrics else "*/*")
+    body = b"".join(pieces)
     assert content_type.startswith(OPENMETRICS.split(";")[0] if openmetrics else "text/plain; version=")
     parse = parse_openmetrics if openmetrics else parse_text
     found = list(parse(body.decode()))

@@ -106,3 +106,28 @@ def test_only_so_many_errors_are_remembered() -> None:
     for number in range(MAX_MISHAPS + 5):
         meters.mishaps.append(Mishap(float(number), "r", "c"))
     assert [meters.mishaps[0].time, len(meters.mishaps)] == [5.0, MAX_MISHAPS]
+
+
+def test_what_others_produce_counts_there() -> None:
+    meters = Meters()
+    pulse = Pulse(meters, "fast", "s1", 100.0, ours=False)
+    for now, events in [*ANSWER, (102.0, [StreamFailed("x", "y")])]:
+        pulse.beat([(event, None) for event in events], now)
+    meter = meters.routes["fast"]
+    assert (meter.created, meter.events, meter.durations, seen(meter.first_token)) == (0, 0, {}, (0, 0.0))
+    assert not meters.mishaps
+    assert (pulse.first, pulse.last) == (100.5, 102.0)  # but its health is known
+    pulse.meter.resumes += 1
+    assert meter.resumes == 1  # and its clients are ours
+
+
+def test_what_is_taken_over_counts_from_then_on() -> None:
+    meters = Meters()
+    pulse = Pulse(meters, "fast", "s1", 100.0, ours=False)
+    pulse.beat([(TextDelta("a"), None)], 101.0)
+    pulse.take_over(200.0)
+    pulse.beat([(TextDelta("b"), None)], 200.5)
+    pulse.beat([(StreamFinished("stop"), None)], 201.0)
+    meter = meters.routes["fast"]
+    assert (meter.created, meter.events, dict(meter.ended)) == (1, 2, {"finished": 1})
+    assert (seen(meter.first_token), seen(meter.durations[""])) == ((1, 0.5), (1, 1.0))

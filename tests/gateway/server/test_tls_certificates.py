@@ -76,5 +76,5 @@ def test_a_failed_reload_keeps_the_old(files: doubles.Certificates) -> None:
     context = certificates.context
     Path(files.certificate).write_text("no certificate")
     with pytest.raises(ConfigError):
-        certificates.reload()
+        certificates.load()
     assert certificates.context is context

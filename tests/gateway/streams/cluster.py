@@ -76,7 +76,7 @@ class Node:
     async def reader(self, name: str, after: str | None = None, room: float = float("inf")) -> Reader:
         """A client that comes to this node, with a cursor if it has one."""
         await trio.sleep(0.02)  # by the tests' clock: what was just said is stored, if it can be
-        stream = await self.registry.open(name, ANONYMOUS, after=after)
+        stream = await self.registry.open(name, ANONYMOUS, after)
         start = resume(stream, after, "native")
         reader = Reader(stream, SlowOutlet(room), native(stream), start.after, start.offset)
         reader.gap = start.gap

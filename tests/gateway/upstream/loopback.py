@@ -14,6 +14,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from stream_gateway.upstream.dialing import Dialer
 from stream_gateway.upstream.pump import Pump
+from stream_gateway.upstream.repeating import REPEATABLE
 from stream_gateway.upstream.sink import EXTENSION, SILENCE, Headers, Silence, Valve
 from stream_gateway.upstream.transport import PooledTransport, PoolStatistics
 from tests.doubles.h2_peer import H2Peer, h2_peer
@@ -240,9 +241,10 @@ class Pool:
         host: str = "127.0.0.1",
         method: str = "POST",
         headers: dict[str, str] | None = None,
+        repeatable: bool = False,
     ) -> httpx.Response:
         """Send one request, and read its response."""
-        extensions: dict[str, Any] = {SILENCE: silence}
+        extensions: dict[str, Any] = {SILENCE: silence, REPEATABLE: repeatable}
         if sink is not None:
             extensions[EXTENSION] = sink
         request = httpx.Request(

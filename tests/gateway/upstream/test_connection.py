@@ -8,8 +8,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from stream_gateway.upstream.connection import LINGER, Http1Connection
-from stream_gateway.upstream.sink import EXTENSION, Silence
+from stream_gateway.upstream.http1.connection import Http1Connection
+from stream_gateway.upstream.sink import EXTENSION, LINGER, Silence
 from tests.gateway.upstream.conftest import MakePool, Serve
 from tests.gateway.upstream.loopback import OK, Handler, Peer, Pool, TakingSink, answer, chunks
 
@@ -143,7 +143,7 @@ async def test_what_comes_after_the_end_counts_for_nothing(reply: bytes, extra: 
     pump, sink = HandPump(), TakingSink()
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    connection = Http1Connection(ours, pump, None, 1000, lambda connection: None)
+    connection = Http1Connection(ours, pump, None, max_reply_bytes=1000, write_timeout=5.0)
     request = httpx.Request("POST", "http://x/", content=b"{}", extensions={EXTENSION: sink})
     async with trio.open_nursery() as nursery:
         nursery.start_soon(connection.handle, request, 10.0)
@@ -238,6 +238,42 @@ async def test_when_its_end_is_expected_and_comes_the_connection_is_kept(
     await pool.ask(server, sink=sink)
     assert sink.ended == 1
     assert pool.counts == (0, 1)
+
+
+async def test_when_its_end_is_expected_talking_on_does_not_put_it_off(
+    serve: Serve, pool: Pool, patient_clock: Clock
+) -> None:
+    class Content(TakingSink):
+        def flush(self) -> None:
+            super().flush()
+            self.valve.expect_end()
+
+    async def handle(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(*chunks(b"[DONE]", last=b""))
+        for _ in range(100):
+            await peer.stream.send_all(b"2\r\n:\n\r\n")
+            await trio.sleep(LINGER / 4)
+
+    began = trio.current_time()
+    await pool.ask(await serve(handle), sink=Content())
+    assert trio.current_time() - began == pytest.approx(LINGER)
+    assert pool.counts == (0, 0)
+
+
+async def test_a_sink_that_pauses_at_the_end_does_not_pause_the_next_response(serve: Serve, pool: Pool) -> None:
+    class Full(TakingSink):
+        def end(self) -> None:
+            super().end()
+            self.valve.pause()
+
+    server = await serve(in_pieces(OK))
+    sink = Full()
+    await pool.ask(server, sink=sink)
+    assert (await pool.ask(server)).content == b"ok"
+    assert server.accepted == 1
+    sink.valve.pause()  # late, when the connection serves others
+    assert (await pool.ask(server)).content == b"ok"
 
 
 async def test_when_its_end_is_expected_a_broken_one_will_do(serve: Serve, pool: Pool) -> None:
@@ -390,8 +426,26 @@ async def test_a_provider_that_does_not_take_the_request(
         await trio.sleep(100)
 
     server = await serve(stubborn)
-    pool = make_pool(silence_timeout=30.0)
+    pool = make_pool(write_timeout=30.0)
     began = trio.current_time()
     with pytest.raises(httpx.WriteTimeout):
         await pool.ask(server, body=b"x" * 20_000_000)
     assert trio.current_time() - began == pytest.approx(30)
+
+
+async def test_a_provider_that_takes_the_request_slowly(
+    serve: Serve, make_pool: MakePool, patient_clock: Clock
+) -> None:
+    body = b"x" * 20_000_000
+
+    async def slow(peer: Peer) -> None:
+        for taken in range(5_000_000, len(body) + 1, 5_000_000):
+            await peer.rest_of_body(taken)
+            await trio.sleep(4)
+        await trio.sleep(4)
+        await peer.stream.send_all(OK)
+
+    pool = make_pool(write_timeout=15.0, silence_timeout=10.0)
+    # The whole takes longer than both, but nothing stands still for so long.
+    response = await pool.ask(await serve(slow), body=body)
+    assert response.content == b"ok"

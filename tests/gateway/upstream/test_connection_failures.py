@@ -8,7 +8,7 @@ import trio
 from structlog.typing import EventDict
 from trio.testing import wait_all_tasks_blocked
 
-from stream_gateway.upstream.connection import MAX_HEAD
+from stream_gateway.upstream.http1.connection import MAX_HEAD
 from tests.gateway.upstream.conftest import MakePool, Serve
 from tests.gateway.upstream.loopback import OK, Handler, Peer, Pool, TakingSink, always_ok, answer, chunks
 

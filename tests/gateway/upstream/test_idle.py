@@ -10,10 +10,22 @@ import trio
 from structlog.typing import EventDict
 from trio.testing import wait_all_tasks_blocked
 
+from stream_gateway.upstream.repeating import STALE
 from stream_gateway.upstream.transport import PATIENCE
 from tests.doubles.h2_peer import H2Peer
 from tests.gateway.upstream.conftest import MakePool, Serve
-from tests.gateway.upstream.loopback import OK, Handler, Loopback, Peer, Pool, TakingSink, always_ok, answer_all, http2
+from tests.gateway.upstream.loopback import (
+    OK,
+    Handler,
+    Loopback,
+    Peer,
+    Pool,
+    TakingSink,
+    always_ok,
+    answer,
+    answer_all,
+    http2,
+)
 
 KINDS = [("off", always_ok), ("prior-knowledge", http2(answer_all))]
 both_protocols = pytest.mark.parametrize(("mode", "handler"), KINDS, ids=["http1", "http2"])
@@ -225,6 +237,64 @@ async def test_a_request_that_met_a_dead_connection_is_sent_once_more_if_that_do
         with pytest.raises(httpx.ReadError):
             await pool.ask(server, method=method, headers=headers, sink=taking if sink else None)
         assert (len(seen), server.accepted) == (2, 1)
+
+
+async def test_a_sender_may_say_that_repeating_does_no_harm(serve: Serve, pool: Pool) -> None:
+    handler, seen = closing_after(OK)
+    server = await serve(handler)
+    await pool.ask(server)
+    assert (await pool.ask(server, repeatable=True)).content == b"ok"
+    assert (len(seen), server.accepted) == (3, 2)
+
+
+@both_protocols
+async def test_a_warm_connection_may_be_dead_too(
+    serve: Serve, kept: Kept, patient_clock: trio.testing.MockClock, mode: str, handler: Handler
+) -> None:
+    async def dead(peer: Peer) -> None:
+        await peer.request()
+        peer.reset()
+
+    async def dead_h2(peer: H2Peer) -> None:
+        await peer.request()
+
+    server = await serve(dead if mode == "off" else http2(dead_h2))
+    pool = await kept(server, http2=mode, prewarm=1)
+    server.handler = handler
+    assert (await pool.ask(server, repeatable=True)).content == b"ok"
+
+
+@both_protocols
+async def test_a_connection_that_breaks_under_a_request_was_not_dead_before(
+    serve: Serve, make_pool: MakePool, patient_clock: trio.testing.MockClock, mode: str, handler: Handler
+) -> None:
+    async def slow(peer: Peer) -> None:
+        await peer.request()
+        await peer.stream.send_all(OK)
+        await peer.request()
+        await trio.sleep(STALE)
+
+    async def slow_h2(peer: H2Peer) -> None:
+        request = await peer.request()
+        await peer.respond(request)
+        await peer.send(request, b"ok", end=True)
+        await peer.request()
+        await trio.sleep(STALE)
+
+    server = await serve(slow if mode == "off" else http2(slow_h2))
+    pool = make_pool(http2=mode)
+    await pool.ask(server)
+    with pytest.raises(httpx.ReadError):
+        await pool.ask(server, repeatable=True)
+    assert server.accepted == 1
+
+
+async def test_a_byte_of_a_response_is_one(serve: Serve, pool: Pool) -> None:
+    server = await serve(answer(OK, b"H"))
+    await pool.ask(server)
+    with pytest.raises(httpx.ReadError):
+        await pool.ask(server, repeatable=True)
+    assert server.accepted == 1
 
 
 async def test_a_request_is_not_sent_a_third_time(serve: Serve, pool: Pool) -> None:

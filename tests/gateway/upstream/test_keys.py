@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stream_gateway.config import ConfigError, ProviderSettings
-from stream_gateway.upstream.keys import read_key
+from stream_gateway.upstream.keys import REDACTED, Redactor, read_key
 
 
 def settings(**fields: str) -> ProviderSettings:
@@ -50,3 +52,20 @@ def test_what_is_no_name_of_a_variable_is_not_shown(name: str) -> None:
         assert name not in str(caught.value)
     else:
         assert read_key("p", settings(api_key_env=name)) is None
+
+
+@given(
+    st.text("ab", min_size=1, max_size=5), st.lists(st.binary(max_size=4) | st.text("ab\n", max_size=4).map(str.encode))
+)
+def test_a_key_is_taken_out_of_any_pieces(key: str, pieces: list[bytes]) -> None:
+    redactor = Redactor(key)
+    told = b"".join([*map(redactor.feed, pieces), redactor.close()])
+    assert key.encode() not in told.replace(REDACTED, b"\n")
+    assert told.replace(REDACTED, key.encode()) == b"".join(pieces)
+
+
+def test_what_ends_a_line_is_held_back_by_nobody() -> None:
+    redactor = Redactor("sk-1")
+    assert redactor.feed(b"data: s\n") == b"data: s\n"
+    assert redactor.feed(b"data: s") + redactor.feed(b"k-1\n") == b"data: [redacted]\n"
+    assert Redactor(None).feed(b"sk-1") == b"sk-1"

@@ -131,6 +131,31 @@ async def test_a_paused_socket_is_left_alone_until_it_is_resumed(make: Make, pum
     assert pair.read == b"a"
 
 
+async def test_a_paused_socket_that_breaks_is_left_alone_too(make: Make, pump: Pump) -> None:
+    pair = make(lambda: pair.forget())
+    await wait_all_tasks_blocked()
+    pump.pause(pair.sock)
+    pair.peer.send(b"a")
+    pair.sock.shutdown(socket.SHUT_WR)
+    pair.peer.close()  # with both ends shut the kernel tells of it, asked or not
+    await wait_all_tasks_blocked(0.05)
+    assert pair.calls == 0
+    pump.resume(pair.sock)
+    await wait_all_tasks_blocked()
+    assert pair.read == b"a"
+
+
+async def test_a_paused_socket_can_be_removed_and_its_number_used_again(make: Make, pump: Pump) -> None:
+    pair = make()
+    await wait_all_tasks_blocked()
+    pump.pause(pair.sock)
+    pair.forget()
+    other = make()
+    other.peer.send(b"b")
+    await wait_all_tasks_blocked()
+    assert other.read == b"b"
+
+
 async def test_pausing_inside_the_callback(make: Make, pump: Pump) -> None:
     pair = make()
     pair.then = lambda: pump.pause(pair.sock)

@@ -150,6 +150,33 @@ async def test_a_goodbye_ends_the_body_although_the_connection_stays_open(serve:
     assert response.content == b"hello"
 
 
+async def test_tickets_after_the_handshake_are_no_reason_to_close(
+    serve: Serve, make_pool: MakePool, nursery: trio.Nursery
+) -> None:
+    # Most servers send them at once (RFC 8446 §4.6.1), also on a connection that nobody has used yet.
+    async def handle(peer: Peer) -> None:
+        tls = server_end(server_context(ADDRESS))
+        while not tls.handshake():
+            await peer.stream.send_all(tls.outgoing())
+            tls.feed(bytes(await peer.stream.receive_some()))
+        tickets = tls.outgoing()
+        assert tickets
+        await peer.stream.send_all(tickets)
+        while not tls.read():
+            tls.feed(bytes(await peer.stream.receive_some()))
+        tls.write(OK)
+        await peer.stream.send_all(tls.outgoing())
+        await peer.left()
+
+    server = await serve(handle)
+    pool = make_pool(ssl_context=client_context(), prewarm=1)
+    nursery.start_soon(pool.transport_to(server.port, "https").run)
+    await wait_all_tasks_blocked(0.02)
+    assert pool.counts == (0, 1)
+    assert (await ask(pool, server)).content == b"ok"
+    assert server.accepted == 1
+
+
 async def test_a_body_that_is_cut_off(serve: Serve, pool: Pool) -> None:
     server = await serve(answer(b"".join(chunks(b"a", last=b""))), server_context(ADDRESS))
     sink = TakingSink()

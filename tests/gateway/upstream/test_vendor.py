@@ -11,9 +11,9 @@ from trio.testing import wait_all_tasks_blocked
 
 from stream_gateway.config import ProviderSettings
 from stream_gateway.streams.stream import Stream
-from stream_gateway.upstream.connection import LINGER
 from stream_gateway.upstream.provider import ProviderFailed
 from stream_gateway.upstream.pump import Pump
+from stream_gateway.upstream.sink import LINGER
 from stream_gateway.upstream.vendor import VendorProvider
 from stream_protocols.dialects.openai_chat import parse_request
 from stream_protocols.events import (
@@ -290,6 +290,35 @@ async def test_the_key_is_not_repeated_in_a_stream(endpoint: Make, rig: Rig, mon
     assert isinstance(stream.terminal, StreamFailed)
     assert stream.terminal.message == "Key [redacted] has expired."
     assert KEY not in repr(stream.log.after(0))
+
+
+@pytest.mark.parametrize("size", [1, 5, 40])
+async def test_the_key_is_not_repeated_in_pieces(
+    endpoint: Make, rig: Rig, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setenv("P_KEY", KEY)
+    body = sse(text(f"The key is {KEY}, or sk-very.")) + sse(finish()) + DONE
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+
+    async def handle(peer: Peer) -> None:
+        while await peer.request():
+            await peer.send(*chunks(*pieces))
+
+    it = await endpoint(handle, api_key_env="P_KEY")
+    stream = await it.stream(rig)
+    await stream.ended.wait()
+    await it.at_rest()
+    assert TextDelta("The key is [redacted], or sk-very.") in [event for event, _ in stream.log.after(0)]
+    assert KEY not in repr(stream.log.after(0))
+
+
+async def test_the_key_is_not_repeated_in_a_whole_answer(endpoint: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("P_KEY", KEY)
+    body = json.dumps({"choices": [{"message": {"content": KEY}}]}).encode()
+    it = await endpoint(answer(whole("200 OK", body), whole("200 OK", body)), api_key_env="P_KEY")
+    reply = await it.provider.complete(REQUEST, "private")
+    raw = await it.provider.call("/other", b"{}")
+    assert reply.body == raw.body == body.replace(KEY.encode(), b"[redacted]")
 
 
 async def test_an_endpoint_that_breaks_off(endpoint: Make, rig: Rig) -> None:

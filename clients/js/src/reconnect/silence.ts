@@ -2,11 +2,11 @@
  * Links that are dead without saying so: a cable pulled, a network changed, a proxy that forgot us.
  *
  * Nothing tells a reader; it can only know how long a living link is silent at most. On HTTP the gateway sends
- * keepalives, whose rhythm is learned (`Rhythm`, `Silence`). On a WebSocket, where pings are answered below us, we ask
- * (`Probe`). Times are seconds.
+ * keepalives, whose rhythm it announces, and which is learned where it does not (`Rhythm`, `Silence`). On a WebSocket,
+ * where pings are answered below us, we ask (`Probe`). Times are seconds.
  */
 
-/** Silence before a link is dead when no keepalive was seen yet: three of the gateway's default intervals. */
+/** Silence before a link is dead when nothing is known yet: three of the gateway's default intervals. */
 export const UNTAUGHT = 45;
 
 /** A link is dead after two intervals and a second: one keepalive may be late, two are not. */
@@ -16,18 +16,27 @@ export const SLACK = 1;
 /** Longer between two keepalives is not a rhythm but a machine that slept. */
 export const MAX_INTERVAL = 120;
 
+/** Who announces more is believed to be silent that long and no longer; a dead link is found out some day. */
+export const MAX_ANNOUNCED = 3600;
+
 const FORGET = 0.9; // of what was learned, with each keepalive that came sooner
 
-/** How long a server is silent at most, as its keepalives teach; one for all links to it. */
+/** How long a server is silent at most, as it announces and as its keepalives teach; one for all links to it. */
 export class Rhythm {
-  /** Seconds between keepalives, undefined until one was seen. */
-  interval?: number;
+  private _announced = 0; // 0: nothing is known
+  private _learned = 0;
 
   constructor(private readonly _untaught = UNTAUGHT) {}
 
   /** Seconds of silence after which a link is dead. */
   get allowed(): number {
-    return this.interval === undefined ? this._untaught : FACTOR * this.interval + SLACK;
+    const interval = Math.max(this._announced, this._learned); // what holds keepalives up on the way counts, too
+    return interval ? FACTOR * interval + SLACK : this._untaught;
+  }
+
+  /** The header `Stream-Keepalive` of a response; one that is missing or no number of seconds says nothing. */
+  announce(text: string | null): void {
+    if (/^\d{1,9}(\.\d{1,9})?$/.test(text!) && +text!) this._announced = Math.min(+text!, MAX_ANNOUNCED);
   }
 
   /**
@@ -36,7 +45,7 @@ export class Rhythm {
    * The longest counts, and fades: keepalives that were held up come in bunches, and those are no rhythm either.
    */
   learn(silence: number): void {
-    if (silence >= 0 && silence <= MAX_INTERVAL) this.interval = Math.max(silence, (this.interval ?? 0) * FORGET);
+    if (silence >= 0 && silence <= MAX_INTERVAL) this._learned = Math.max(silence, this._learned * FORGET);
   }
 }
 

@@ -33,7 +33,8 @@ export function parseCursor(text?: string): Position | undefined {
  * One reader's way through one stream.
  *
  * Numbers that are left out are no gap: events that mean nothing to a native client are numbered, and never sent. A gap
- * is there when the gateway says so, or when the stream began anew (another epoch) and it did not.
+ * is there when the gateway says so. Another epoch is one, too, unless it begins with a connection for which the gateway
+ * has been shown a cursor of the former one, and has said that nothing is missing.
  *
  * A gap is told together with the first event after it. If the connection is lost in between, the gateway says it again,
  * perhaps larger, and the application shall hear of it once.
@@ -41,6 +42,7 @@ export function parseCursor(text?: string): Position | undefined {
 export class Trail {
   private _last?: Position;
   private _gap: Gap | null = null;
+  private _fresh = false; // nothing has come since a connection has begun
 
   /** @param cursor the position after the last event that was admitted; undefined before the first */
   constructor(public cursor?: string) {
@@ -50,6 +52,7 @@ export class Trail {
   /** A connection has begun, and the gateway says what it cannot replay, if anything. */
   announce(gap: Gap | null): void {
     this._gap = gap;
+    this._fresh = true;
   }
 
   /** Take the event that carries this cursor; null when it was taken before. */
@@ -58,11 +61,13 @@ export class Trail {
     const next = parseCursor(cursor);
     if (this._seen(cursor, next)) return null;
     let { _gap: gap } = this;
+    const begun = this._fresh;
     this._gap = null;
+    this._fresh = false;
     this.cursor = cursor;
     this._last = next;
     if (last && next) {
-      if (last.epoch !== next.epoch) gap ??= { reason: "epoch", missed: null, resume_seq: next.seq - 1 };
+      if (last.epoch !== next.epoch) gap ??= begun ? null : { reason: "epoch", missed: null, resume_seq: next.seq - 1 };
       else if (gap && gap.resume_seq <= last.seq) gap = null; // nothing is missing between what was seen and what comes
     }
     return { gap };

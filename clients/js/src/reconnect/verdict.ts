@@ -6,14 +6,12 @@ export interface Verdict {
   after?: number;
 }
 
-// The statuses below 500 that another try may change (RFC 9110 §15.5.9, §15.5.20; RFC 8470; RFC 6585).
-const TRANSIENT = [408, 421, 425, 429];
-
-// Those from 500 on that say what the server will never do, or that a network wants a login (RFC 6585 §6).
-const FINAL = [501, 505, 506, 508, 510, 511];
+// The statuses below 500 that another try may change (RFC 9110 §15.5.9, §15.5.20; RFC 8470; RFC 6585), and those from
+// 500 on but the ones that say what the server will never do, or that a network wants a login (RFC 6585 §6).
+const TRANSIENT = /^(408|421|425|429|5(?!01|05|06|08|10|11)\d\d)$/;
 
 // The standard's close codes after which to come back; ours go by their range.
-const COME_BACK = [1001, 1005, 1006, 1011, 1012, 1013, 1014];
+const COME_BACK = /^(100[156]|101[1-4]|4[0-4]\d\d)$/;
 
 /**
  * What an HTTP status asks of a client that wanted a stream and got this instead.
@@ -22,14 +20,12 @@ const COME_BACK = [1001, 1005, 1006, 1011, 1012, 1013, 1014];
  *   beside the response's own `Date` only, which browsers hide from pages of another origin.
  */
 export function onStatus(status: number, retryAfter?: string | null): Verdict {
-  const comeBack = status < 500 ? TRANSIENT.includes(status) : !FINAL.includes(status);
-  return verdict(comeBack, /^\s*(\d{1,9})\s*$/.exec(retryAfter ?? ""));
+  return verdict(TRANSIENT.test(`${status}`), /^\s*(\d{1,9})\s*$/.exec(retryAfter ?? ""));
 }
 
 /** What a WebSocket's close code asks; a reason may hold `retry-after=SECONDS`. */
 export function onClose(code: number, reason = ""): Verdict {
-  const comeBack = (code >= 4000 && code < 4500) || COME_BACK.includes(code);
-  return verdict(comeBack, /retry-after=(\d{1,9}(?:\.\d{1,9})?)/.exec(reason));
+  return verdict(COME_BACK.test(`${code}`), /retry-after=(\d{1,9}(?:\.\d{1,9})?)/.exec(reason));
 }
 
 const verdict = (comeBack: boolean, seconds: RegExpExecArray | null): Verdict =>

@@ -83,21 +83,26 @@ class Http2Connection:
         """Whether it serves nothing."""
         return not self._streams
 
-    def handle(self, request: httpx.Request, silence_timeout: float) -> Coroutine[Any, Any, httpx.Response]:
+    def handle(
+        self, request: httpx.Request, silence_timeout: float, *, repeatable: bool = False
+    ) -> Coroutine[Any, Any, httpx.Response]:
         """Send a request and wait until its response is complete.
 
         It is sent when this is called, as far as windows and socket admit it, unless the connection was silent for so
         long that it has to be asked first; the result must be awaited for the rest. The body goes to the sink named
         in the request's extensions if that takes it, else into the response.
 
+        Args:
+            repeatable: it may be sent once more, if the connection turns out to have been dead.
+
         Raises:
-            SendAgain: the provider has not processed it, and another connection may be tried.
+            SendAgain: the provider has not processed it, or it is repeatable; another connection may be tried.
             httpx.TransportError: connection or stream broke, or the stream was silent for `silence_timeout` seconds.
 
         After an error or cancellation the stream is reset, which is how the provider learns of it; its
         neighbours go on.
         """
-        exchange = Http2Exchange(self, request, silence_timeout, self._max_reply_bytes)
+        exchange = Http2Exchange(self, request, silence_timeout, self._max_reply_bytes, repeatable=repeatable)
         postponed = trio.current_time() - self._last_heard >= limits.PING_AFTER
         error = None
         try:
@@ -164,7 +169,8 @@ class Http2Connection:
         if self.leaving and not self._streams:
             self.close()
 
-    def _break(self, message: str, kind: type[httpx.TransportError] = httpx.ReadError) -> None:
+    def _break(self, message: str, kind: type[httpx.TransportError] | None = None) -> None:
+        """Close the socket; `kind`: what the provider has done wrong, other than to go."""
         if self.closed:
             return
         self.closed = True

@@ -12,12 +12,11 @@ import trio
 from h2.errors import ErrorCodes
 from hpack import NeverIndexedHeaderTuple
 
-from stream_gateway.upstream.connection import LINGER
 from stream_gateway.upstream.decoding import Decode, UndecodableReply, decoder_for
 from stream_gateway.upstream.http2 import limits
 from stream_gateway.upstream.http2.frames import Violation
-from stream_gateway.upstream.repeating import SendAgain
-from stream_gateway.upstream.sink import EXTENSION, SILENCE, Headers, Silence, Sink
+from stream_gateway.upstream.repeating import STALE, SendAgain
+from stream_gateway.upstream.sink import EXTENSION, LINGER, SILENCE, Headers, Silence, Sink
 
 if TYPE_CHECKING:
     from stream_gateway.upstream.http2.connection import Http2Connection
@@ -53,6 +52,8 @@ class Http2Exchange:
         request: httpx.Request,
         silence_timeout: float,
         max_reply_bytes: int,
+        *,
+        repeatable: bool,
     ) -> None:
         self.id = 0
         self.unsent = memoryview(request.read())
@@ -80,6 +81,7 @@ class Http2Exchange:
         self._error: httpx.TransportError | None = None
         self._end_by = _NEVER
         self._last_read = trio.current_time()
+        self._stale_until = self._last_read + STALE if repeatable else -_NEVER
         self._news = trio.Event()
         self._scope: trio.CancelScope | None = None
 
@@ -204,6 +206,7 @@ class Http2Exchange:
 
     def heard(self, now: float) -> None:
         """Something came for it."""
+        self._stale_until = -_NEVER
         if self._last_read != _NEVER:
             self._last_read = now
 
@@ -277,6 +280,10 @@ class Http2Exchange:
         if not self._over and self._error is None:
             self._error = kind(message, request=self.request)
             self.wake()
+
+    def fail_gone(self, message: str) -> None:
+        """The connection is gone; maybe it was before the request came."""
+        self.fail(message, SendAgain if trio.current_time() < self._stale_until else httpx.ReadError)
 
     def fail_unprocessed(self, message: str) -> None:
         """The provider has done nothing with the request: another connection may be tried (RFC 9113 §8.7)."""

@@ -130,11 +130,14 @@ class Http2Streams:
         with contextlib.suppress(ProtocolError):  # it has been told
             self._h2.close_connection(code)
 
-    def fail(self, message: str, kind: type[httpx.TransportError]) -> None:
-        """The connection is gone, and all that was under way on it."""
+    def fail(self, message: str, kind: type[httpx.TransportError] | None) -> None:
+        """The connection is gone, and all that was under way on it (see `Http2Connection`)."""
         exchanges, self._exchanges = self._exchanges, {}
         for exchange in exchanges.values():
-            exchange.fail(message, kind)
+            if kind is None:
+                exchange.fail_gone(message)
+            else:
+                exchange.fail(message, kind)
 
     def _reset(self, stream: int, code: ErrorCodes) -> None:
         with contextlib.suppress(ProtocolError):

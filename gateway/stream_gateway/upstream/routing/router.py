@@ -1,6 +1,6 @@
 """Which route serves a model name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from random import Random
 
 from stream_gateway.config import Config, RetrySettings, RouteSettings, TargetSettings, route_timeouts
@@ -28,21 +28,30 @@ class Router:
         chance: Random | None = None,
         meters: Meters | None = None,
     ) -> None:
-        self._config = config
-        self._providers = providers
         self._chance = chance or Random()
         self._meters = meters or Meters()
-        self._routes = {name: self._route(name, settings) for name, settings in config.routes.items()}
+        self._routes: dict[str, Route] = {}
+        self._demo: Route | None = None
+        self.configure(config, providers)
+
+    def configure(self, config: Config, providers: Mapping[str, Provider]) -> None:
+        """Route as a configuration says, from now on. A route that it leaves as it was keeps what it has learned."""
+
+        def route(name: str, settings: RouteSettings, old: Route | None) -> Route:
+            timeouts = route_timeouts(config, settings)
+            mine = [providers[target.provider] for target in settings.targets]
+            if old is not None and (old.settings, old.timeouts) == (settings, timeouts) and _lead_to(old, mine):
+                return old
+            targets = [
+                Target(name, provider, target, settings.breaker, self._meters)
+                for provider, target in zip(mine, settings.targets, strict=True)
+            ]
+            return Route(name, targets, settings, timeouts, self._chance)
+
+        self._routes = {name: route(name, settings, self._routes.get(name)) for name, settings in config.routes.items()}
         # What fails on purpose is not tried again.
         own = RouteSettings(targets=(TargetSettings(provider=demo.NAME, model=ANY),), retries=RetrySettings(attempts=1))
-        self._demo = self._route(demo.NAME, own) if demo.NAME in providers else None
-
-    def _route(self, name: str, settings: RouteSettings) -> Route:
-        targets = [
-            Target(name, self._providers[target.provider], target, settings.breaker, self._meters)
-            for target in settings.targets
-        ]
-        return Route(name, targets, settings, route_timeouts(self._config, settings), self._chance)
+        self._demo = route(demo.NAME, own, self._demo) if demo.NAME in providers else None
 
     def find(self, model: str) -> Route:
         """The route of a public model name.
@@ -67,3 +76,7 @@ class Router:
         """What all targets have done, and do."""
         routes = [*self._routes.values(), *([self._demo] if self._demo else [])]
         return tuple(target.statistics(now) for route in routes for target in route.targets)
+
+
+def _lead_to(route: Route, providers: Sequence[Provider]) -> bool:
+    return all(target.provider is provider for target, provider in zip(route.targets, providers, strict=True))

@@ -37,6 +37,7 @@ def test_a_status_that_stands_in_the_error_counts(code: str, again: bool) -> Non
         ("Thu, 01 Jan 1970 00:01:40 GMT", 40.0),
         ("Thu, 01 Jan 1970 00:00:10 GMT", 0.0),
         ("Thu, 99 Jan 1970 00:00:10 GMT", None),
+        ("1 Jan 1970 00:00:10 +9999999999999999999999", None),
     ],
 )
 def test_seconds_and_dates(text: str | None, seconds: float | None) -> None:
