@@ -17,6 +17,7 @@ from stream_gateway.guard.terminal import keys
 from stream_gateway.observe.logging import configure_logging
 from stream_gateway.server.certificates import Certificates
 from stream_gateway.server.compression import load_codecs
+from stream_gateway.server.workers import supervise
 from stream_gateway.serving import CannotListen, Process
 from stream_gateway.streams.chunkers import load_chunkers
 from stream_gateway.upstream.keys import read_key
@@ -49,6 +50,8 @@ def serve(
     try:
         settings = load()
         configure_logging(settings.log)
+        if settings.server.workers > 1:
+            raise typer.Exit(trio.run(supervise, config, settings.server))
         process = Process(settings, load)
     except ConfigError as error:
         _fail(*error.problems)

@@ -24,7 +24,7 @@ from stream_gateway.server.http1 import Handler
 from stream_gateway.server.keepalive import Keepalive, say_when_to_come_back
 from stream_gateway.server.listener import Listener, bind
 from stream_gateway.server.routes import Routes
-from stream_gateway.server.sockets.service import SocketService
+from stream_gateway.server.sockets.service import COME_BACK_WITHIN, SocketService
 from stream_gateway.server.table import demo_page, table
 from stream_gateway.streams.budget import Budget
 from stream_gateway.streams.chunkers import Chunkers, load_chunkers
@@ -265,6 +265,7 @@ class Gateway:
         if self._listener is not None:
             self._listener.drain()
         self._sockets.drain()
+        self._registry.disperse(COME_BACK_WITHIN)
 
     def shut_down(self) -> None:
         """End all answers that run, in words of their clients' dialects; these have to be given the time to read it."""

@@ -380,3 +380,10 @@ def test_what_cannot_be_meant_is_told_together_too() -> None:
 def test_mistakes_of_the_environment_are_among_them() -> None:
     found = problems_of("[log]\nlevle = 1\n", STREAM_GATEWAY_SERVR__PORT="1", STREAM_GATEWAY_SERVER__PORT="x")
     assert [problem.split()[0] for problem in found] == ["environment", "key", "key"]
+
+
+def test_workers_have_to_share_what_they_serve() -> None:
+    (problem,) = problems_of("[server]\nworkers = 2\n")
+    assert problem.startswith("key `server.workers`: a client may come back to any worker")
+    (problem,) = problems_of("[server]\nworkers = 2\nunix = '/tmp/s'\n[engine]\nkind = 'sqlite'\n")
+    assert problem.endswith("several processes cannot share `server.unix`; use a port.")

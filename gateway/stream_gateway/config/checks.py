@@ -36,6 +36,7 @@ def _problems(config: Config, where: str) -> Iterator[str]:
     yield from _of_server(config.server, where)
     yield from _of_guard(config.guard, where)
     yield from _of_control(config, where)
+    yield from _of_workers(config, where)
     for name, provider in config.providers.items():
         if not _is_base_url(provider.base_url):
             yield (
@@ -80,6 +81,18 @@ def _of_route(config: Config, name: str, route: RouteSettings, where: str) -> It
     timeouts = route_timeouts(config, route)
     if timeouts.first_token is not None and timeouts.first_token >= (timeouts.total or MAX_TOTAL):
         yield (f"{key}.timeouts.first_token`: must be less than `total`, or there is no time for an answer.")
+
+
+def _of_workers(config: Config, where: str) -> Iterator[str]:
+    if config.server.workers == 1:
+        return
+    if config.engine.kind == "memory":
+        yield (
+            f"{where}: key `server.workers`: a client may come back to any worker, so they have to share their "
+            'streams; set `engine.kind` to "sqlite" or "redis", or use one worker.'
+        )
+    if config.server.unix is not None:
+        yield f"{where}: key `server.workers`: several processes cannot share `server.unix`; use a port."
 
 
 def _of_server(server: ServerSettings, where: str) -> Iterator[str]:

@@ -46,6 +46,7 @@ class ServerSettings(_Section, frozen=True):
     send_buffer_bytes: Annotated[int, msgspec.Meta(ge=0)] = 131_072
     unix: str | None = None
     reuse_port: bool = False
+    workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     tls_certificate: str | None = None
     tls_key: str | None = None
     proxy_protocol: bool = False

@@ -12,17 +12,10 @@ from stream_gateway.engines.engine import EngineUnavailable, Outcome
 from stream_gateway.engines.redis.engine import PATIENCE, RedisEngine
 from tests.doubles.redis_server import RedisServer, redis_server
 from tests.doubles.waiting import until
-from tests.gateway.engines.conftest import Node
+from tests.gateway.engines.conftest import UNCLOSED, Node
 from tests.gateway.engines.test_contract import ENTRY, Watch, create, numbers, stored, write
 
-UNCLOSED = "Exception ignored in. <function MemoryObject:pytest.PytestUnraisableExceptionWarning"
-
-pytestmark = [
-    pytest.mark.deadline(60),
-    # coredis leaves the channels inside of a connection that broke to the garbage collector.
-    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),
-    pytest.mark.filterwarnings(f"ignore:{UNCLOSED}"),
-]
+pytestmark = [pytest.mark.deadline(60), UNCLOSED]
 
 
 @pytest.fixture

@@ -190,6 +190,9 @@ class Session:
             await fetch()
         except StreamProtocolError as error:
             refusal = error
+        except Exception:
+            _log.exception("command_failed")
+            refusal = LocalError("The gateway failed on this command; its log says why.")
         self._fetching = False
         if self._ended:
             return
