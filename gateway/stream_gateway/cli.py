@@ -134,6 +134,9 @@ def _say_what_to_try(process: Process) -> None:
     typer.echo(f"Try:  curl -N {address}{port}/v1/chat/completions -d {body}")
     if server.demo_page and not server.unix:
         typer.echo(f"Or open  {address}{port}/demo")
+    if process.control is not None and process.control.port:
+        control = f"[{process.control.host}]" if ":" in process.control.host else process.control.host
+        typer.echo(f"Watch it at  http://{control}:{process.control.port}/console")
 
 
 def _fail(*problems: str) -> NoReturn:

@@ -83,6 +83,15 @@ class Process:
         """Who knows its clients."""
         return self.gateway.guard
 
+    @property
+    def data_plane(self) -> str | None:
+        """Where clients find it, as a URL; None: on a Unix socket, and nobody has said where else."""
+        gateway, config = self.gateway, self.gateway.config
+        if config.control.gateway_url is not None or not gateway.port:
+            return config.control.gateway_url
+        host = f"[{gateway.host}]" if ":" in gateway.host else gateway.host
+        return f"{'https' if config.server.tls_certificate else 'http'}://{host}:{gateway.port}"
+
     def scene(self) -> Scene:
         """All that metrics are read from, now."""
         return self.gateway.scene()

@@ -13,7 +13,7 @@ _LIVE: Final[dict[str, tuple[str, ...] | None]] = {
     "streams": None,
     "sockets": None,
     "cors": None,
-    "control": ("token_env", "token_file", "hosts", "exemplars"),
+    "control": ("token_env", "token_file", "hosts", "gateway_url", "exemplars"),
     "log": ("level",),
     "timeouts": None,
     "providers": None,

@@ -134,7 +134,8 @@ class CompressionSettings(_Section, frozen=True):
 class ControlSettings(_Section, frozen=True):
     """The control plane. The admin's token is in an environment variable or a file, and needed off loopback.
 
-    `hosts`: names by which it is called, besides addresses and localhost. `exemplars`: see docs/metrics.md.
+    `hosts`: names by which it is called, besides addresses and localhost. `gateway_url`: where browsers find the data
+    plane, if that is not where it listens. `exemplars`: see docs/metrics.md.
     """
 
     enabled: bool = True
@@ -143,6 +144,7 @@ class ControlSettings(_Section, frozen=True):
     token_env: str | None = None
     token_file: str | None = None
     hosts: tuple[str, ...] = ()
+    gateway_url: str | None = None
     exemplars: bool = False
 
 

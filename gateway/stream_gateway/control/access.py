@@ -21,6 +21,9 @@ from stream_protocols.errors import NotFound, OriginNotAllowed, RemoteError, Str
 OPEN: Final = frozenset({"/healthz", "/readyz"})
 """Paths for probes, which have no credentials and learn one word."""
 
+CONSOLE: Final = "/console"
+"""The path of pages, and what is below it: they say nothing before their user has shown a credential."""
+
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -72,9 +75,14 @@ class Access:
         crossing = method not in _SAFE and headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
         if elsewhere or crossing:
             raise OriginNotAllowed("Pages of other origins may not use the control plane.", param="Origin")
-        if path not in OPEN and not self._knows(headers.get("authorization", ""), peer):
+        if path not in OPEN and not is_page(path) and not self._knows(headers.get("authorization", ""), peer):
             message = "Send the admin's token, or an admin's API key: `Authorization: Bearer …`."
             raise Unauthorized(message, param="Authorization")
+
+    @property
+    def asks(self) -> bool:
+        """Whether something has to be shown at all."""
+        return self._token is not None or self._closed
 
     def _is_ours(self, host: str) -> bool:
         """Whether a Host header is an address, which nobody's DNS can make point here, or a name of ours."""
@@ -86,7 +94,7 @@ class Access:
         return True
 
     def _knows(self, authorization: str, peer: str) -> bool:
-        if self._token is None and not self._closed:
+        if not self.asks:
             return True
         scheme, _, credential = authorization.partition(" ")
         credential = credential.strip()
@@ -99,6 +107,11 @@ class Access:
             return self._recognise is not None and self._recognise(credential, peer).admin
         except StreamProtocolError:
             return False
+
+
+def is_page(path: str) -> bool:
+    """Whether it is one of the console's pages, or a file of theirs."""
+    return path == CONSOLE or path.startswith(f"{CONSOLE}/")
 
 
 def _digest(token: str) -> bytes:

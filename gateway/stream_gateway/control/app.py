@@ -16,15 +16,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stream_gateway.config import ConfigError
 from stream_gateway.control.access import Access, not_found
+from stream_gateway.control.console import Console
 from stream_gateway.control.feed import Feed
 from stream_gateway.control.subject import Subject
-from stream_gateway.guard.principal import LOCAL, Grant
+from stream_gateway.guard.principal import ANONYMOUS, LOCAL, Grant
 from stream_gateway.observe.exposition import Exposition
 from stream_gateway.observe.statistics import StreamStatistics
 from stream_gateway.streams.stream import Stream
 from stream_gateway.streams.vitals import describe
 from stream_protocols.cursor import format_cursor
-from stream_protocols.errors import InvalidField, LocalError, MethodNotAllowed, Overloaded, StreamProtocolError
+from stream_protocols.errors import (
+    Forbidden,
+    InvalidField,
+    LocalError,
+    MethodNotAllowed,
+    Overloaded,
+    StreamProtocolError,
+)
 
 _log = structlog.get_logger()
 
@@ -38,7 +46,8 @@ OPERATOR: Final = "operator"
 
 def make_app(subject: Subject, access: Access) -> ASGIApp:
     """The application; it answers nobody whom `access` does not let in."""
-    return _Gate(Starlette(routes=_Admin(subject).routes(), exception_handlers=_HANDLERS), access)
+    routes = [*_Admin(subject, access).routes(), *Console(subject).routes()]
+    return _Gate(Starlette(routes=routes, exception_handlers=_HANDLERS), access)
 
 
 class _Gate:
@@ -71,8 +80,9 @@ class _Gate:
 class _Admin:
     """Handlers."""
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: Subject, access: Access) -> None:
         self._subject = subject
+        self._access = access
         self._exposition = Exposition(subject.scene)
         self._feed = Feed(subject.registry, subject.scene, subject.guard.local.id)
 
@@ -86,6 +96,7 @@ class _Admin:
             Route("/admin/streams", self.streams),
             Route("/admin/streams/{name}", self.stream),
             Route("/admin/streams/{name}", self.cancel, methods=["DELETE"]),
+            Route("/admin/streams/{name}/watch", self.watch, methods=["POST"]),
             Route("/admin/connections", self.connections),
             Route("/admin/targets", self.targets),
             Route("/admin/feed", self.feed, methods=["POST"]),
@@ -163,11 +174,24 @@ class _Admin:
         return _json({"targets": targets, "pools": statistics.pools})
 
     async def feed(self, request: Request) -> Response:
-        stream = self._feed.open()
+        return _json(self._way_to(self._feed.open()))
+
+    async def watch(self, request: Request) -> Response:
+        """A way to read what is said in somebody's stream."""
+        stream = self._subject.registry.get(request.path_params["name"], LOCAL)
+        if stream.owner not in (ANONYMOUS.id, LOCAL.id) and not self._access.asks:
+            raise Forbidden(
+                "The stream belongs to a client with an API key, and anybody on this machine could ask: "
+                "set control.token_env or control.token_file."
+            )
+        _log.info("stream_watched", stream=stream.id, by=OPERATOR)
+        return _json(self._way_to(stream))
+
+    def _way_to(self, stream: Stream) -> dict[str, Any]:
+        """How a stream can be read on the data plane, from the oldest event that is kept."""
         first = format_cursor(stream.id, stream.log.epoch, stream.log.oldest - 1)
         token, expires = self._subject.guard.grant(Grant(stream.id), None)
-        shown = {"stream": stream.id, "cursor": first, "connect": "/v1/connect", "token": token, "expires": expires}
-        return _json(shown)
+        return {"stream": stream.id, "cursor": first, "connect": "/v1/connect", "token": token, "expires": expires}
 
     async def drain(self, request: Request) -> Response:
         _log.info("stopping", by=OPERATOR)

@@ -21,6 +21,10 @@ class Subject(Protocol):
     def guard(self) -> Guard:
         """Who knows its clients."""
 
+    @property
+    def data_plane(self) -> str | None:
+        """Where it listens for clients, as a URL; None: on a Unix socket."""
+
     def scene(self) -> Scene:
         """All that metrics are read from, now."""
 

@@ -1,4 +1,4 @@
-"""The JavaScript client, built: where it is, and how its scripts are run."""
+"""What there is in JavaScript: where the client and the console are, and how their scripts are run."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import trio
 
 FOLDER = Path(__file__).parents[3] / "clients" / "js"
 READER = FOLDER / "test" / "reader.mjs"
+CONSOLE = FOLDER.with_name("console")
 BUNDLE = FOLDER / "dist" / "stream-gateway.min.js"
 NODE = (20, 3)
 """The oldest Node that the client supports."""
@@ -39,14 +40,14 @@ def missing() -> str | None:
 
 
 @cache
-def installed() -> None:
-    """Install the development tools as the lock file says, unless that has been done; skips without Node."""
+def installed(folder: Path = FOLDER) -> None:
+    """Install a package's development tools as its lock file says, unless that has been done; skips without Node."""
     if (reason := missing()) is not None:
         pytest.skip(reason)
-    lock, done = FOLDER / "package-lock.json", FOLDER / "node_modules" / ".package-lock.json"
+    lock, done = folder / "package-lock.json", folder / "node_modules" / ".package-lock.json"
     if done.exists() and done.stat().st_mtime >= lock.stat().st_mtime:
         return
-    _npm("ci", "--no-audit", "--no-fund", "--prefer-offline", timeout=_INSTALL_TIMEOUT)
+    _npm(folder, "ci", "--no-audit", "--no-fund", "--prefer-offline", timeout=_INSTALL_TIMEOUT)
     os.utime(done)
 
 
@@ -57,13 +58,13 @@ def built() -> None:
     script("build")
 
 
-def script(name: str) -> str:
-    """Run one of the package's scripts; what it printed. Fails with that if it fails."""
-    return _npm("run", "--silent", name, timeout=_SCRIPT_TIMEOUT)
+def script(name: str, *arguments: str, folder: Path = FOLDER) -> str:
+    """Run one of a package's scripts; what it printed. Fails with that if it fails."""
+    return _npm(folder, "run", "--silent", name, *(("--", *arguments) if arguments else ()), timeout=_SCRIPT_TIMEOUT)
 
 
-def _npm(*arguments: str, timeout: float) -> str:
-    done = subprocess.run(["npm", *arguments], cwd=FOLDER, capture_output=True, text=True, timeout=timeout, check=False)
+def _npm(folder: Path, *arguments: str, timeout: float) -> str:
+    done = subprocess.run(["npm", *arguments], cwd=folder, capture_output=True, text=True, timeout=timeout, check=False)
     if done.returncode:
         pytest.fail(f"npm {' '.join(arguments)}:\n{done.stdout[-6000:]}\n{done.stderr[-3000:]}", pytrace=False)
     return done.stdout

@@ -23,11 +23,13 @@ class Subject:
 
     Attributes:
         reloads: what becomes of a reload; an exception is raised.
+        data_plane: where browsers find it.
     """
 
     def __init__(self, served: ServedGateway) -> None:
         self.served = served
         self.stopped = trio.Event()
+        self.data_plane: str | None = served.base_url
         self.reloads: Changes | Exception = Changes(Config(), ("log.level",), ("server.port",))
 
     @property
