@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -170,3 +171,4 @@ def test_a_gateway_serves_until_it_is_told_to_stop(number: signal.Signals) -> No
     assert process.returncode == 0
     assert [json.loads(line)["event"] for line in log.splitlines()[-2:]] == ["stopping", "stopped"]
     assert f"127.0.0.1:{listening['port']}/v1/chat/completions" in output
+    assert re.search(r"http://127\.0\.0\.1:[1-9]\d*/console\n", output)

@@ -246,6 +246,11 @@ def test_what_is_no_base_url(url: str) -> None:
     assert message == f'key `providers."p".base_url`: expected an http:// or https:// URL, got `{url}`.'
 
 
+def test_where_browsers_find_the_gateway_is_an_address() -> None:
+    message = error_of("[control]\ngateway_url = 'gateway.example'")
+    assert message == "key `control.gateway_url`: expected an http:// or https:// URL, got `gateway.example`."
+
+
 def test_one_key_is_enough() -> None:
     message = error_of("[providers.p]\ndialect='openai_chat'\nbase_url='http://x'\napi_key_env='A'\napi_key_file='b'")
     assert message == 'key `providers."p"`: give api_key_env or api_key_file, not both.'

@@ -16,6 +16,7 @@ export interface FeedReader {
 }
 
 const CARRIERS = { websocket: "WebSocket", sse: "server-sent events", ndjson: "lines of JSON", poll: "long polls" };
+const LOST = "Connection lost, trying again";
 
 /** Seconds for which the client tries by itself; then the feed is asked for anew, as after a restart. */
 const PATIENCE = 15;
@@ -60,7 +61,7 @@ export class Feed {
       return { kind: "draining", text: "The gateway is stopping" };
     } catch (error) {
       const problem = error instanceof AdminError ? { problem: error.message } : {};
-      return { kind: "lost", text: "Connection lost, trying again…", ...problem };
+      return { kind: "lost", text: `${LOST}…`, ...problem };
     }
   }
 
@@ -82,7 +83,7 @@ export class Feed {
 
   private _onStatus({ kind, transport, wait = 0 }: Status): void {
     if (kind === "connected") this._reader.tell({ kind: "live", text: `Live over ${CARRIERS[transport]}` });
-    else this._reader.tell({ kind: "lost", text: `Connection lost, trying again${wait >= 1 ? ` in ${Math.ceil(wait)} s` : ""}…` });
+    else this._reader.tell({ kind: "lost", text: `${LOST}${wait >= 1 ? ` in ${Math.ceil(wait)} s` : ""}…` });
   }
 }
 
