@@ -14,7 +14,7 @@ from tests.doubles.faults import Ending
 from tests.doubles.gate import Gate
 from tests.doubles.gateway_client import CHAT, chat_body, last_id, native_text, openai_text, types
 from tests.doubles.http_reader import Truncated
-from tests.doubles.openai_script import Script, words
+from tests.doubles.openai_script import Extras, Script, words
 from tests.doubles.openai_server import OpenAIServer
 from tests.doubles.raw_client import EventStream
 from tests.doubles.served_gateway import Serve, ServedGateway
@@ -155,6 +155,18 @@ async def test_an_abandoned_stream_is_accounted_for(upstream: OpenAIServer, gate
     assert native_text(events).startswith("".join(words(7)))
 
 
+async def test_what_an_abandoned_stream_has_cost_is_counted(upstream: OpenAIServer, gateway: ServedGateway) -> None:
+    """litellm#14457: as far as the provider has told it, here in every chunk."""
+    told = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+    upstream.scripts["m"] = Script(deltas=words(20), gate=Gate(10), extras=Extras(top={"usage": told}))
+    response = await gateway.chat("m")
+    await response.events().take(8)
+    await response.connection.reset()
+    await until(lambda: sum(target.cancelled for target in gateway.now.targets) == 1)
+    (target,) = (target for target in gateway.now.targets if target.cancelled)
+    assert (target.input_tokens, target.output_tokens) == (7, 3)
+
+
 async def test_an_abandoned_stream_gives_its_connection_back(upstream: OpenAIServer, gateway: ServedGateway) -> None:
     """bifrost#6802: one abandoned stream held a connection for ever; bifrost#828: tasks grew."""
     upstream.scripts["m"] = Script(gate=Gate(1))
@@ -280,6 +292,33 @@ async def test_a_stop_beats_a_resume(upstream: OpenAIServer, gateway: ServedGate
     again = await gateway.chat("m", headers={"Last-Event-ID": last_id(seen)})
     assert "[DONE]" not in [event.data for event in await again.events().rest()]
     assert len(upstream.exchanges) == 1
+
+
+@pytest.mark.parametrize("stopped_first", [True, False])
+async def test_a_stop_is_final_for_whoever_reads_along(
+    upstream: OpenAIServer, gateway: ServedGateway, stopped_first: bool
+) -> None:
+    """vercel/ai#18458: a resume that met a stop hung, or generated anew."""
+    upstream.scripts["m"] = Script(deltas=words(10), gate=Gate(4))
+    created = await gateway.create("m", lease=60)
+    seen = await (await gateway.subscribe(created["id"])).events().take(3)
+    if stopped_first:
+        await gateway.request("DELETE", created["links"]["self"])
+    resumed = await gateway.subscribe(created["id"], last=last_id(seen))
+    if not stopped_first:
+        await gateway.request("DELETE", created["links"]["self"])
+    assert types(await resumed.events().rest())[-1] == "stream.cancelled"
+    assert len(upstream.exchanges) == 1
+
+
+async def test_a_long_history_comes_in_pieces(upstream: OpenAIServer, gateway: ServedGateway) -> None:
+    """open-agents#276: one publish of 91 MB when somebody came late."""
+    upstream.scripts["m"] = script = Script(deltas=tuple(word.ljust(1000, ".") for word in words(1000)))
+    stream = (await gateway.create("m", lease="finish"))["id"]
+    await until(lambda: gateway.now.running == 0)
+    events = await (await gateway.subscribe(stream)).events().rest()
+    assert native_text(events) == script.text
+    assert max(len(event.data) for event in events) < 200_000
 
 
 # ---- backpressure
