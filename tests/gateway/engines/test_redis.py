@@ -108,7 +108,7 @@ async def test_a_storm_of_cancelled_calls_breaks_nothing(nursery: trio.Nursery, 
 
 
 async def test_readers_that_come_and_go_leave_no_connection(nursery: trio.Nursery, server: RedisServer) -> None:
-    """resumable-stream#30: a subscriber for each reader, which nobody ended."""
+    """A subscriber for each reader, which nobody ended."""
     one, two = await node(nursery, server), await node(nursery, server)
     await create(one)
     for _ in range(50):
