@@ -306,6 +306,12 @@ def test_the_environment_is_checked_like_the_file() -> None:
     assert "`server`: expected `object`" in error_of("server = 5", STREAM_GATEWAY_SERVER__PORT="1")
 
 
+def test_a_mistake_of_the_environment_is_not_looked_for_in_the_file() -> None:
+    for name, value in (("STREAM_GATEWAY_SERVER__PORT", "many"), ("STREAM_GATEWAY_SERVER__PROT", "1")):
+        assert error_of("", **{name: value}).startswith(f"environment variable {name}: key `server.")
+    assert error_of('[server]\nport = "many"').startswith("gateway.toml: key `server.port`")
+
+
 def test_the_real_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAM_GATEWAY_SERVER__PORT", "9001")
     assert config_from_toml("").server.port == 9001
