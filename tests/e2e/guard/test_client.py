@@ -32,7 +32,7 @@ async def test_a_key_that_is_revoked_under_way(keyed: Keyed) -> None:
         stream = client.stream(model=HELD, messages=[{"role": "user", "content": "hello"}])
         await anext(stream)
         remove_key(keyed.path, "bob")
-        gateway.gateway.reload()
+        gateway.gateway.reload(keyed.gateway.gateway.config)
         last = None
         try:
             async for event in stream:

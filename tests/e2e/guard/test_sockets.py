@@ -230,6 +230,6 @@ async def test_a_revoked_key_closes_its_sockets(keyed: Keyed, version: str) -> N
     async with opening(keyed, version) as open_:
         bob, ann = await open_.session(bearer(keyed.bob)), await open_.session(bearer(keyed.ann))
         remove_key(keyed.path, "bob")
-        keyed.gateway.gateway.reload()
+        keyed.gateway.gateway.reload(keyed.gateway.gateway.config)
         assert (await bob.socket.closed()).code == 4501
         assert (await ann.ask("ping"))["type"] == "ok"

@@ -154,7 +154,7 @@ async def people(keyed: Keyed) -> dict[str, str]:
     }
     await keyed.start(guard={"failed_logins": 10_000}, cors={"origins": ["https://good.example"]})
     remove_key(path, "revoked")
-    keyed.gateway.gateway.reload()
+    keyed.gateway.gateway.reload(keyed.gateway.gateway.config)
     await keyed.create(shown["busy"], HELD)
     await keyed.create(shown["spent"], MODEL)
     return shown
@@ -347,7 +347,7 @@ async def test_a_revoked_key_ends_what_it_has_begun(keyed: Keyed) -> None:
     events = (await keyed.gateway.request("GET", f"{STREAMS}/{stream}/events", headers=bearer(keyed.bob))).events()
     await events.take(2)
     remove_key(keyed.path, "bob")
-    keyed.gateway.gateway.reload()
+    keyed.gateway.gateway.reload(keyed.gateway.gateway.config)
     last = (await events.rest())[-1].json
     assert (last["type"], last["reason"]) == ("stream.cancelled", "revoked")
     for target in ("/v1/models", f"{STREAMS}/{stream}"):
