@@ -32,12 +32,16 @@ class Client:
 
     __slots__ = ("_connected", "_loop", "_on_body", "_on_end", "_outbox", "_socket", "fd", "response")
 
-    def __init__(self, loop: Loop, port: int, receive_buffer: int = 0, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, loop: Loop, port: int, receive_buffer: int = 0, host: str = "127.0.0.1", source: str = ""
+    ) -> None:
         self._loop = loop
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if receive_buffer:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if source:
+            self._socket.bind((source, 0))
         self.fd = self._socket.fileno()
         self._connected = False
         self._outbox = b""

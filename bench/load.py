@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench.loads.abuse import abuse
 from bench.loads.burst import burst
 from bench.loads.chunking import chunking
 from bench.loads.churn import churn
@@ -35,6 +36,7 @@ from bench.result import Result
 LOADS: dict[str, Callable[..., None]] = {
     load.__name__: load
     for load in (
+        abuse,
         burst,
         chunking,
         churn,

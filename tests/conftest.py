@@ -18,9 +18,10 @@ from tests.doubles import sdk as openai_sdk
 from tests.doubles.gateway_config import KEY_VARIABLE, Section, gateway_toml
 from tests.doubles.gateway_process import GatewayProcess, gateway_process
 from tests.doubles.openai_server import OpenAIServer
+from tests.doubles.secrets import FOUND, secret, watch, watch_files
 from tests.doubles.served_gateway import Serve, ServedGateway, Spawn, serving
 
-UPSTREAM_KEY = "sk-upstream"
+UPSTREAM_KEY = secret("sk-upstream")
 DEADLINE = 20.0
 """Seconds after which a test has failed. Nothing here takes this long; a wait that never ends does."""
 
@@ -38,6 +39,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if isinstance(item, pytest.Function) and iscoroutinefunction(item.obj):
             marker = item.get_closest_marker("deadline")
             item.obj = _under_deadline(item.obj, marker.args[0] if marker else DEADLINE)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """What a test has printed or logged, and how it failed, in this process."""
+    for name, text in (*report.sections, ("failure", report.longreprtext)):
+        watch(text, f"{report.nodeid}: {name}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail when a secret of some test was seen where it does not belong."""
+    folders: pytest.TempPathFactory | None = getattr(session.config, "_tmp_path_factory", None)
+    if folders is not None:
+        watch_files(folders.getbasetemp())
+    if FOUND:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for found in FOUND:
+        terminalreporter.write_line(f"SECRET in {found}", red=True)
 
 
 def _under_deadline(test: Callable[..., Awaitable[None]], seconds: float) -> Callable[..., Awaitable[None]]:

@@ -1,6 +1,7 @@
 """The cases, in the order of the report. One question a file."""
 
 from bench.cases import (
+    abuse,
     burst,
     chunking,
     churn,
@@ -39,6 +40,7 @@ CASES: dict[str, Case] = {
         idle,
         idle_sockets,
         churn,
+        abuse,
     )
 }
 

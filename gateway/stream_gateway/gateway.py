@@ -24,7 +24,7 @@ from stream_gateway.server.http1 import Handler
 from stream_gateway.server.keepalive import Keepalive, say_when_to_come_back
 from stream_gateway.server.listener import Listener, bind
 from stream_gateway.server.routes import Routes
-from stream_gateway.server.sockets.service import SocketService
+from stream_gateway.server.sockets.service import COME_BACK_WITHIN, SocketService
 from stream_gateway.server.table import demo_page, table
 from stream_gateway.streams.budget import Budget
 from stream_gateway.streams.chunkers import Chunkers, load_chunkers
@@ -120,7 +120,7 @@ class Gateway:
             self.trace_with(self._tracer)
         self._keepalive = Keepalive(config.server.keepalive)
         self._router = Router(config, self._providers(), meters=self.meters)
-        self.generations = Generations(self._registry, self._router)
+        self.generations = Generations(self._registry, self._router, self.guard.quotas)
         if self._storage is not None:
             self._storage.revive = self.generations.revive
         self._sockets = SocketService(config.sockets, self._registry, self.generations, self.guard)
@@ -164,6 +164,7 @@ class Gateway:
             nursery = self._nursery
             nursery.start_soon(self._pump.run)
             nursery.start_soon(self._keepalive.run)
+            nursery.start_soon(self.guard.run)
             nursery.start_soon(self._sockets.run)
             for provider in self._vendors.values():
                 nursery.start_soon(self._tend, provider)
@@ -243,7 +244,7 @@ class Gateway:
         self.meters.exemplars = config.control.exemplars
         self._router.configure(config, self._providers())
         self.routes.origins = OriginPolicy(config.cors.origins)
-        self._sockets.settings = config.sockets
+        self._sockets.reload(config.sockets)
         self._keepalive.interval = config.server.keepalive
         self._registry.chunkers = chunkers
         self._registry.settings = config.streams
@@ -264,6 +265,7 @@ class Gateway:
         if self._listener is not None:
             self._listener.drain()
         self._sockets.drain()
+        self._registry.disperse(COME_BACK_WITHIN)
 
     def shut_down(self) -> None:
         """End all answers that run, in words of their clients' dialects; these have to be given the time to read it."""

@@ -18,6 +18,7 @@ from stream_gateway.observe.catalogue import Scene
 from stream_gateway.observe.logging import set_level
 from stream_gateway.observe.statistics import ConnectionStatistics
 from stream_gateway.server.listener import bind
+from stream_gateway.server.workers import say_ready
 from stream_gateway.streams.registry import Registry
 
 _log = structlog.get_logger()
@@ -123,6 +124,7 @@ class Process:
                     nursery.start_soon(self.control.run)
                 nursery.start_soon(self._keep_watchdog_quiet)
                 systemd.notify(READY=1, STATUS="serving")
+                say_ready()
                 await self._until_stopped(nursery, signals)
                 systemd.notify(STOPPING=1, STATUS="letting running answers end")
                 self.gateway.drain()

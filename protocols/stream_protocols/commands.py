@@ -9,7 +9,14 @@ from typing import Any, Final, Protocol, TypeAlias, get_args
 import msgspec
 
 from stream_protocols.cursor import Gap
-from stream_protocols.errors import BadRequest, InvalidField, InvalidJson, StreamProtocolError
+from stream_protocols.errors import (
+    BadRequest,
+    InvalidField,
+    InvalidJson,
+    Overloaded,
+    StreamProtocolError,
+    TooManyRequests,
+)
 from stream_protocols.events import Event, Opaque
 from stream_protocols.request import Lease, invalid_field
 from stream_protocols.websocket import BINARY, TEXT
@@ -102,10 +109,13 @@ class Ok(_Message, frozen=True, tag="ok"):
 
 
 class Error(_Message, frozen=True, tag="error"):
+    """`retry_after`: seconds to wait, where that helps."""
+
     ref: Ref
     code: str
     message: str
     param: str | None = None
+    retry_after: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class Unsubscribed(_Message, frozen=True, tag="stream.unsubscribed"):
@@ -270,7 +280,8 @@ CODECS: Final[dict[str, Codec]] = {JSON_PROTOCOL: JsonCodec(), MSGPACK_PROTOCOL:
 
 def error_reply(ref: Ref, error: StreamProtocolError) -> Error:
     """The reply that says what was wrong with a command."""
-    return Error(ref, error.code, error.message, error.param)
+    wait = error.retry_after if isinstance(error, TooManyRequests | Overloaded) else None
+    return Error(ref, error.code, error.message, error.param, msgspec.UNSET if wait is None else wait)
 
 
 def check_key(key: str | None, *, param: str = "key") -> str | None:

@@ -19,7 +19,7 @@ _SECRET: Final = re.compile(
     | \bsg[kt]_[A-Za-z0-9_.-]{8,}                                    # keys and stream tokens of ours
     | \bstream-gateway\.token\.[A-Za-z0-9_-]+                       # a credential among subprotocols
     | \bey[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*         # a JWT
-    | \b(?:sk|AIza)[A-Za-z0-9_-]{16,}                                # providers' keys
+    | \b(?:sk-|AIza)[A-Za-z0-9_-]{12,}                               # providers' keys
     """,
     re.IGNORECASE | re.VERBOSE,
 )

@@ -153,6 +153,9 @@ class Node:
                     await process.exited.wait()
                     self.ready = trio.Event()
                     self.log += process.log
+                    if await process.process.wait() != -signal.SIGKILL:
+                        said = "\n".join(str(line["event"]) for line in process.log[-40:])
+                        self.log.append({"exception": f"ended by itself:\n{said}"})
             except* (AssertionError, trio.TooSlowError):  # Redis was not there for too long
                 pass
             finally:
@@ -275,7 +278,7 @@ class Cluster:
         return 200
 
 
-async def provide(tally: Tally, nursery: trio.Nursery) -> OpenAIServer:
+async def provide(tally: Tally, nursery: trio.Nursery, pace: float = 0.1) -> OpenAIServer:
     """A provider that tells the whole text in steps, from wherever it is asked to go on."""
     os.environ[KEY_VARIABLE] = KEY
     gates: list[Gate] = []
@@ -291,7 +294,7 @@ async def provide(tally: Tally, nursery: trio.Nursery) -> OpenAIServer:
 
     async def tick() -> None:
         while True:
-            await trio.sleep(0.1)
+            await trio.sleep(pace)
             for gate in gates:
                 gate.release()
 
@@ -314,11 +317,13 @@ def configured(upstream: OpenAIServer, **engine: Any) -> str:
 
 
 @asynccontextmanager
-async def cluster(seed: int, tally: Tally, folder: Path, size: int = 3, **engine: Any) -> AsyncIterator[Cluster]:
+async def cluster(
+    seed: int, tally: Tally, folder: Path, size: int = 3, pace: float = 0.1, **engine: Any
+) -> AsyncIterator[Cluster]:
     """Some gateways, their Redis and their provider."""
     (folder / "redis").mkdir()
     async with redis_server(folder / "redis") as server, trio.open_nursery() as nursery:
-        upstream = await provide(tally, nursery)
+        upstream = await provide(tally, nursery, pace)
         nodes = []
         for number in range(size):
             front, redis = ChaosProxy("127.0.0.1", 9), ChaosProxy("127.0.0.1", server.port)
@@ -334,7 +339,7 @@ async def cluster(seed: int, tally: Tally, folder: Path, size: int = 3, **engine
         yield Cluster(nodes, server, tally, seed)
         for node in nodes:
             logged = node.log + (node.running.log if node.running is not None else [])
-            tally.errors += [line["exception"][-600:] for line in logged if "exception" in line]
+            tally.errors += [line["exception"][-6000:] for line in logged if "exception" in line]
         nursery.cancel_scope.cancel()
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import trio
 
+from tests.doubles.secrets import watch
+
 _SCRIPT = Path(sys.executable).with_name("stream-gateway")
 
 
@@ -54,6 +56,7 @@ class GatewayProcess:
         self.exited.set()
 
     def _take(self, line: bytes) -> None:
+        watch(line, "the log of a gateway's process")
         try:
             entry = json.loads(line)
         except ValueError:

@@ -16,6 +16,7 @@ from h2.config import H2Configuration
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import Frame, GoAwayFrame
 
+from tests.doubles.secrets import Watch, watch
 from tests.doubles.sse_reader import SseEvent, SseReader
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -34,6 +35,7 @@ class H2Stream:
         self._client = client
         self._read = 0
         self._reader = SseReader()
+        self.watch = Watch("a response over HTTP/2")
 
     async def until_answered(self) -> Self:
         """Wait for the response's head."""
@@ -141,9 +143,11 @@ class H2Client:
             return
         if isinstance(event, ev.ResponseReceived):
             stream.headers = dict(event.headers)
+            watch(str(stream.headers), "headers over HTTP/2")
             stream.status = int(stream.headers[":status"])
         elif isinstance(event, ev.DataReceived):
             stream.body += event.data
+            stream.watch(event.data)
             if stream.id in self.closed_windows:
                 self.h2.increment_flow_control_window(event.flow_controlled_length)
             elif self.open_windows:

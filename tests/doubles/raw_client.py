@@ -14,6 +14,7 @@ import trio
 
 from tests.doubles import faults
 from tests.doubles.http_reader import Head, Truncated, body_of, take_head
+from tests.doubles.secrets import Watch
 from tests.doubles.sse_reader import SseEvent, SseReader
 
 _READ = 65_536
@@ -26,6 +27,7 @@ class Connection:
         self.stream = stream
         self.unread = bytearray()
         self._authority = authority
+        self._watch = Watch("a response over HTTP/1.1")
 
     @classmethod
     async def open(cls, host: str, port: int, *, receive_buffer: int | None = None) -> Connection:
@@ -55,6 +57,7 @@ class Connection:
         except trio.BrokenResourceError:
             return False
         self.unread += data
+        self._watch(data)
         return bool(data)
 
     async def request(

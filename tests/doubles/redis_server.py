@@ -30,7 +30,7 @@ class RedisServer:
             self.port: int = free.getsockname()[1]
         self._command = [
             *(str(executable), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)),
-            *("--save", "", "--appendonly", "yes", "--appendfsync", "everysec", "--daemonize", "no"),
+            *("--save", "", "--appendonly", "yes", "--appendfsync", "always", "--daemonize", "no"),
         ]
         self._process: trio.Process | None = None
 

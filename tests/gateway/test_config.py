@@ -306,6 +306,12 @@ def test_the_environment_is_checked_like_the_file() -> None:
     assert "`server`: expected `object`" in error_of("server = 5", STREAM_GATEWAY_SERVER__PORT="1")
 
 
+def test_a_mistake_of_the_environment_is_not_looked_for_in_the_file() -> None:
+    for name, value in (("STREAM_GATEWAY_SERVER__PORT", "many"), ("STREAM_GATEWAY_SERVER__PROT", "1")):
+        assert error_of("", **{name: value}).startswith(f"environment variable {name}: key `server.")
+    assert error_of('[server]\nport = "many"').startswith("gateway.toml: key `server.port`")
+
+
 def test_the_real_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAM_GATEWAY_SERVER__PORT", "9001")
     assert config_from_toml("").server.port == 9001
@@ -385,3 +391,10 @@ def test_what_cannot_be_meant_is_told_together_too() -> None:
 def test_mistakes_of_the_environment_are_among_them() -> None:
     found = problems_of("[log]\nlevle = 1\n", STREAM_GATEWAY_SERVR__PORT="1", STREAM_GATEWAY_SERVER__PORT="x")
     assert [problem.split()[0] for problem in found] == ["environment", "key", "key"]
+
+
+def test_workers_have_to_share_what_they_serve() -> None:
+    (problem,) = problems_of("[server]\nworkers = 2\n")
+    assert problem.startswith("key `server.workers`: a client may come back to any worker")
+    (problem,) = problems_of("[server]\nworkers = 2\nunix = '/tmp/s'\n[engine]\nkind = 'sqlite'\n")
+    assert problem.endswith("several processes cannot share `server.unix`; use a port.")

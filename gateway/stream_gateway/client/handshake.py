@@ -9,7 +9,7 @@ import trio_websocket
 from wsproto import ConnectionType, WSConnection
 
 from stream_gateway.client.carrier import Lost
-from stream_gateway.client.errors import ClientError
+from stream_gateway.client.errors import ClientError, Unauthorized
 from stream_gateway.client.http import told, untrusted
 from stream_protocols.commands import JSON_PROTOCOL
 from stream_protocols.reconnect import Blame, on_status
@@ -111,12 +111,17 @@ def explain(group: BaseExceptionGroup[BaseException], address: Address) -> Lost 
     return Lost(f"no WebSocket: {said}", Blame.TRANSPORT if swallowed else Blame.EARLY)
 
 
-def _rejected(error: trio_websocket.ConnectionRejected) -> Lost:
+def _rejected(error: trio_websocket.ConnectionRejected) -> Lost | ClientError:
     """A refused handshake. Only a gateway's own refusal, which says when to come back, is not the transport's fault.
 
     Not final: what a proxy refuses here may go by HTTP; and if it is the gateway, HTTP will hear it again, and better.
+    But that the gateway takes no such token is true of every transport (a proxy would say 407).
     """
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in error.headers}
+    if error.status_code == 401 and headers.get("www-authenticate", "").lower().startswith("bearer"):
+        return Unauthorized(
+            "The gateway does not let this client in (401): its token is missing, wrong, expired or revoked."
+        )
     verdict = on_status(error.status_code, retry_after=headers.get("retry-after"), date=headers.get("date"))
     own = verdict.come_back and verdict.after is not None
     blame = Blame.NETWORK if own else Blame.TRANSPORT

@@ -17,6 +17,7 @@ from stream_gateway.config.settings import CorsSettings as CorsSettings
 from stream_gateway.config.settings import EngineSettings as EngineSettings
 from stream_gateway.config.settings import GuardSettings as GuardSettings
 from stream_gateway.config.settings import HedgeSettings as HedgeSettings
+from stream_gateway.config.settings import JwtSettings as JwtSettings
 from stream_gateway.config.settings import LimitSettings as LimitSettings
 from stream_gateway.config.settings import LogSettings as LogSettings
 from stream_gateway.config.settings import ProviderSettings as ProviderSettings

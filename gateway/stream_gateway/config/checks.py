@@ -10,6 +10,7 @@ from stream_gateway.config.settings import (
     MAX_TOTAL,
     Config,
     ConfigError,
+    GuardSettings,
     RouteSettings,
     ServerSettings,
     route_timeouts,
@@ -33,7 +34,9 @@ def check(config: Config, where: str) -> None:
 
 def _problems(config: Config, where: str) -> Iterator[str]:
     yield from _of_server(config.server, where)
+    yield from _of_guard(config.guard, where)
     yield from _of_control(config, where)
+    yield from _of_workers(config, where)
     for name, provider in config.providers.items():
         if not _is_base_url(provider.base_url):
             yield (
@@ -80,6 +83,18 @@ def _of_route(config: Config, name: str, route: RouteSettings, where: str) -> It
         yield (f"{key}.timeouts.first_token`: must be less than `total`, or there is no time for an answer.")
 
 
+def _of_workers(config: Config, where: str) -> Iterator[str]:
+    if config.server.workers == 1:
+        return
+    if config.engine.kind == "memory":
+        yield (
+            f"{where}: key `server.workers`: a client may come back to any worker, so they have to share their "
+            'streams; set `engine.kind` to "sqlite" or "redis", or use one worker.'
+        )
+    if config.server.unix is not None:
+        yield f"{where}: key `server.workers`: several processes cannot share `server.unix`; use a port."
+
+
 def _of_server(server: ServerSettings, where: str) -> Iterator[str]:
     if server.tls_key is not None and server.tls_certificate is None:
         yield (f"{where}: key `server.tls_key`: a key is of no use without `server.tls_certificate`.")
@@ -114,3 +129,34 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _of_guard(guard: GuardSettings, where: str) -> Iterator[str]:
+    if guard.secret_env is not None and guard.secret_file is not None:
+        yield f"{where}: key `guard`: give secret_env or secret_file, not both."
+    jwt = guard.jwt
+    if jwt is None:
+        return
+    if not jwt.issuer or not jwt.audience:
+        yield f"{where}: key `guard.jwt`: `issuer` and `audience` say whose tokens are meant for us."
+    if jwt.secret_env is not None and jwt.secret_file is not None:
+        yield f"{where}: key `guard.jwt`: give secret_env or secret_file, not both."
+    shared = {name for name in jwt.algorithms if name.startswith("HS")}
+    if shared and not (jwt.secret_env or jwt.secret_file):
+        names = ", ".join(sorted(shared))
+        yield f"{where}: key `guard.jwt.algorithms`: {names} need a secret_env or secret_file."
+    if set(jwt.algorithms) - shared and not (jwt.jwks_url or jwt.jwks_file):
+        yield f"{where}: key `guard.jwt`: no keys; give jwks_url or jwks_file, or `algorithms` of HS… only."
+    if jwt.jwks_url is not None and not _is_secure(jwt.jwks_url):
+        yield (
+            f"{where}: key `guard.jwt.jwks_url`: expected an https:// URL (http:// on this machine only), "
+            f"got `{jwt.jwks_url}`."
+        )
+
+
+def _is_secure(text: str) -> bool:
+    """Whether nobody on the way can change what is fetched from a URL."""
+    if not _is_base_url(text):
+        return False
+    url = urllib.parse.urlsplit(text)
+    return url.scheme == "https" or url.hostname in ("localhost", "127.0.0.1", "::1")

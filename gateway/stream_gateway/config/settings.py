@@ -46,6 +46,7 @@ class ServerSettings(_Section, frozen=True):
     send_buffer_bytes: Annotated[int, msgspec.Meta(ge=0)] = 131_072
     unix: str | None = None
     reuse_port: bool = False
+    workers: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     tls_certificate: str | None = None
     tls_key: str | None = None
     proxy_protocol: bool = False
@@ -60,6 +61,7 @@ class LimitSettings(_Section, frozen=True):
     """
 
     connections: Annotated[int, msgspec.Meta(gt=0)] = 10_000
+    connections_per_address: Annotated[int, msgspec.Meta(gt=0)] = 4096
     header_bytes: Bytes = 16_384
     header_timeout: Seconds = 10.0
     body_bytes: Bytes = 20_971_520
@@ -158,6 +160,10 @@ class CorsSettings(_Section, frozen=True):
     origins: tuple[str, ...] = LOCAL_ORIGINS
 
 
+Rsa = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"]
+Algorithm = Literal[Rsa, "ES256", "ES384", "ES512", "EdDSA", "HS256", "HS384", "HS512"]
+
+
 class QuotaSettings(_Section, frozen=True):
     """How much one principal may have; None: as much as there is. `streams` and `sockets` are at once."""
 
@@ -165,6 +171,28 @@ class QuotaSettings(_Section, frozen=True):
     tokens_per_minute: Annotated[int, msgspec.Meta(gt=0)] | None = None
     streams: Annotated[int, msgspec.Meta(gt=0)] | None = None
     sockets: Annotated[int, msgspec.Meta(gt=0)] | None = None
+
+
+class JwtSettings(_Section, frozen=True):
+    """Whose JWTs are taken: of `issuer`, for `audience`, signed with a key of `jwks_url` or `jwks_file`, or (HS…) with
+    the secret in `secret_env` or `secret_file`.
+
+    `refresh`: seconds after which keys are fetched again. `leeway`: by how much clocks may differ. Who has
+    `admin_scope` among the words of the claim `scope` is an admin. `ca_file`: as a provider's.
+    """
+
+    issuer: str
+    audience: str
+    algorithms: tuple[Algorithm, ...] = ("RS256", "ES256", "EdDSA")
+    jwks_url: str | None = None
+    jwks_file: str | None = None
+    secret_env: str | None = None
+    secret_file: str | None = None
+    ca_file: str | None = None
+    refresh: Seconds = 300.0
+    fetch_timeout: Seconds = 5.0
+    leeway: Annotated[float, msgspec.Meta(ge=0, le=600)] = 30.0
+    admin_scope: str | None = None
 
 
 class GuardSettings(_Section, frozen=True):
@@ -177,6 +205,7 @@ class GuardSettings(_Section, frozen=True):
     """
 
     keys_file: str | None = None
+    jwt: JwtSettings | None = None
     anonymous: bool | None = None
     secret_env: str | None = None
     secret_file: str | None = None

@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from stream_gateway.engines.engine import Batch
-from stream_protocols.events import NativeEvent, Opaque, Record
+from stream_protocols.events import Event, NativeEvent, Opaque, Record
 
 _Record: TypeAlias = tuple[NativeEvent | Opaque, bytes | None]
 
@@ -18,9 +18,21 @@ class Damaged(Exception):
     """Stored records that cannot be read."""
 
 
+_VENDORS_OWN: Final = ("details", "error", "data")
+"""Fields in which events keep whatever a vendor has sent."""
+
+
 def encode(records: Sequence[Record]) -> bytes:
-    """Records to bytes."""
-    return _ENCODER.encode(records)
+    """Records to bytes. What a vendor has sent beside the point and MessagePack has no words for is left out."""
+    try:
+        return _ENCODER.encode(records)
+    except (OverflowError, TypeError, ValueError, RecursionError):  # a number of more than 64 bits, say
+        return _ENCODER.encode([(_without_extras(event), raw) for event, raw in records])
+
+
+def _without_extras(event: Event) -> Event:
+    empty = {field: None for field in _VENDORS_OWN if getattr(event, field, None) is not None}
+    return msgspec.structs.replace(event, **empty) if empty else event
 
 
 def decode(batch: Batch, after: int = 0) -> list[Record]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-EXPOSED: Final = "Stream-Id, Stream-Keepalive, Retry-After"
+EXPOSED: Final = "Stream-Id, Stream-Keepalive, Retry-After, RateLimit, RateLimit-Policy"
 """Response headers that a page may read beside the safelisted ones."""
 
 MAX_AGE: Final = "600"

@@ -24,6 +24,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         admin: may see and cancel everybody's streams, and use the admin API.
         grant: they have only a stream token, and may nothing else.
         quota: how much they may have.
+        account: whose quota it is, where that is not everybody's of the same `id`.
         expires: when what they have shown is no longer good, in Unix time.
     """
 
@@ -32,6 +33,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     admin: bool = False
     grant: Grant | None = None
     quota: QuotaSettings = QuotaSettings()
+    account: str = ""
     expires: float = math.inf
 
     def may_read(self, stream: str, owner: str) -> bool:

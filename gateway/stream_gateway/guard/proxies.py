@@ -39,7 +39,7 @@ class TrustedProxies:
         """The address that asks: the last one in `X-Forwarded-For` that no proxy of ours has appended."""
         client = peer
         for hop in reversed((forwarded or "").split(",")):
-            if not self._trusts(client):
+            if not self.trusts(client):
                 break
             address = _address(hop.strip())
             if address is None:
@@ -47,7 +47,8 @@ class TrustedProxies:
             client = address
         return client
 
-    def _trusts(self, peer: str) -> bool:
+    def trusts(self, peer: str) -> bool:
+        """Whether a peer's word is taken."""
         if not peer:
             return self._unix
         try:

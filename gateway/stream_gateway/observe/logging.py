@@ -2,12 +2,11 @@
 
 import logging
 import sys
-import traceback
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 import msgspec
 import structlog
-from structlog.typing import EventDict, ExcInfo
+from structlog.typing import EventDict
 
 from stream_gateway.config import LogSettings
 from stream_protocols.redaction import redact
@@ -31,17 +30,15 @@ def configure_logging(settings: LogSettings) -> None:
         timestamp,
     ]
     if console:
-        processors.append(redacted)
         # Not the formatter that shows local variables: there are credentials among them.
-        processors.append(structlog.dev.ConsoleRenderer(exception_formatter=_plain_traceback))
+        processors.append(structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback))
     else:
         processors += [
             structlog.processors.format_exc_info,
-            redacted,
             structlog.processors.JSONRenderer(serializer=_json),
         ]
     structlog.configure(
-        processors=processors,
+        processors=[*processors, _without_secrets],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
@@ -61,18 +58,10 @@ def _important(logger: Any, method: str, event: EventDict) -> EventDict:
     return event
 
 
-def redacted(_: Any, __: str, event: EventDict) -> EventDict:
-    """A structlog processor: no text of an entry leaves with a credential in it."""
-    return {name: redact(value) if isinstance(value, str) else value for name, value in event.items()}
-
-
-def _plain_traceback(out: TextIO, exc_info: ExcInfo) -> None:
-    out.write("\n" + redact("".join(traceback.format_exception(*exc_info))))
+def _without_secrets(_: Any, __: str, line: Any) -> str:
+    """The last processor: no line leaves with a credential in it, whoever has put it there."""
+    return redact(str(line))
 
 
 def _json(data: Any, **_: Any) -> str:
-    return msgspec.json.encode(data, enc_hook=_text).decode()
-
-
-def _text(value: object) -> str:
-    return redact(str(value))
+    return msgspec.json.encode(data, enc_hook=str).decode()

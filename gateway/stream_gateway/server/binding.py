@@ -5,6 +5,9 @@ import errno
 import os
 import socket
 import stat
+from collections.abc import Iterator
+
+import msgspec
 
 from stream_gateway import systemd
 from stream_gateway.config import ServerSettings
@@ -30,6 +33,19 @@ def bind(settings: ServerSettings, name: str = "http") -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+@contextlib.contextmanager
+def reserve(settings: ServerSettings) -> Iterator[tuple[str, int]]:
+    """Keep an address for several processes, which share it with `reuse_port`; it is not listened on here.
+
+    Raises:
+        OSError: the address cannot be had.
+    """
+    sock = _open(msgspec.structs.replace(settings, reuse_port=True))
+    with sock:
+        sock.bind((settings.host, settings.port))
+        yield settings.host, sock.getsockname()[1]
 
 
 def _open(settings: ServerSettings) -> socket.socket:

@@ -9,6 +9,8 @@ import structlog
 import trio
 
 from stream_gateway.config import LimitSettings, ServerSettings
+from stream_gateway.guard.addresses import Connections
+from stream_gateway.guard.proxies import TrustedProxies
 from stream_gateway.observe.statistics import ConnectionStatistics
 from stream_gateway.server import proxy
 from stream_gateway.server.certificates import Certificates
@@ -20,14 +22,16 @@ from stream_gateway.server.http2.guard import PREFACE
 from stream_gateway.server.tls import TlsTransport, is_tls
 from stream_gateway.server.transport import Transport
 from stream_gateway.streams.turn import Turn
-from stream_protocols.errors import BadRequest, Overloaded, StreamProtocolError
+from stream_protocols.errors import BadRequest, Overloaded, StreamProtocolError, TooManyRequests
 
 _log = structlog.get_logger()
 
 LINGER: Final = 1.0
 """Seconds in which a connection that is turned away is still read, so that it gets to read why."""
 
-_PHRASES: Final = {400: "Bad Request", 503: "Service Unavailable"}
+_CROWDED: Final = "There are as many connections from your address as there may be (limits.connections_per_address)."
+
+_PHRASES: Final = {400: "Bad Request", 429: "Too Many Requests", 503: "Service Unavailable"}
 
 
 class Door:
@@ -37,6 +41,7 @@ class Door:
         certificates: for TLS; None: plaintext.
         hangups: tells HTTP/1.1 connections who has left.
         turn: see `Http2Connection`.
+        proxies: connect for many clients, as many times as they like.
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class Door:
         certificates: Certificates | None,
         hangups: Hangups,
         turn: Turn,
+        proxies: TrustedProxies,
     ) -> None:
         self._handler = handler
         self._server = server
@@ -55,6 +61,8 @@ class Door:
         self._certificates = certificates
         self._hangups = hangups
         self._turn = turn
+        self._proxies = proxies
+        self._addresses = Connections(limits.connections_per_address)
         self._http2: set[Http2Connection] = set()
         self._draining = False
         self._exchanges = 0
@@ -70,9 +78,26 @@ class Door:
             OSError: it broke, or was never opened; proxy.BadProxyHeader, trio.TooSlowError: the latter.
         """
         try:
+            initial = b""
+            if self._server.proxy_protocol:
+                with trio.fail_after(self._limits.header_timeout):
+                    initial = await self._read_proxy_header(transport)
+            peer = transport.peer
+            if self._addresses.full(peer) and not self._proxies.trusts(peer):
+                await self.refuse(transport, TooManyRequests(_CROWDED))
+                return
+            self._addresses.enter(peer)
+            try:
+                await self._serve(transport, initial, seen)
+            finally:
+                self._addresses.leave(peer)
+        finally:
+            transport.close()
+
+    async def _serve(self, transport: Transport, initial: bytes, seen: ConnectionStatistics) -> None:
+        try:
             # Whoever connects has something to say: the patience for idle connections is for those that were used.
             with trio.fail_after(self._limits.header_timeout):
-                initial = await self._read_proxy_header(transport) if self._server.proxy_protocol else b""
                 if self._certificates is not None:
                     first = initial or await transport.receive_some()
                     if not is_tls(first):
@@ -133,6 +158,7 @@ class Door:
     def limit(self, limits: LimitSettings) -> None:
         """Hold connections from now on to these limits."""
         self._limits = limits
+        self._addresses.limit = limits.connections_per_address
 
     async def idle(self) -> None:
         """Wait until nobody waits for an answer, and nobody is connected with HTTP/2."""
@@ -170,7 +196,7 @@ class Door:
 async def turn_away(transport: Transport, error: StreamProtocolError) -> None:
     """Answer a connection that is not served, in HTTP/1.1, and let it read that."""
     body = error.to_json()
-    wait = f"Retry-After: {error.retry_after or 1}\r\n" if isinstance(error, Overloaded) else ""
+    wait = f"Retry-After: {error.retry_after or 1}\r\n" if isinstance(error, Overloaded | TooManyRequests) else ""
     head = (
         f"HTTP/1.1 {error.status} {_PHRASES.get(error.status, '')}\r\nContent-Type: application/json\r\n{wait}"
         f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"

@@ -10,7 +10,7 @@ import structlog
 import trio
 
 from stream_gateway.config import LimitSettings, ServerSettings
-from stream_gateway.guard.proxies import plain
+from stream_gateway.guard.proxies import TrustedProxies, plain
 from stream_gateway.observe.meters import Meters
 from stream_gateway.observe.statistics import ConnectionStatistics
 from stream_gateway.server.binding import bind as bind
@@ -60,7 +60,13 @@ class Listener:
         self._ended = (meters or Meters()).connections_ended
         self._hangups = open_hangups()
         self._door = Door(
-            handler, server, limits, certificates=certificates, hangups=self._hangups, turn=turn or Turn()
+            handler,
+            server,
+            limits,
+            certificates=certificates,
+            hangups=self._hangups,
+            turn=turn or Turn(),
+            proxies=TrustedProxies(server.trusted_proxies),
         )
         self._accepting = trio.CancelScope()
         self._exhausted = False

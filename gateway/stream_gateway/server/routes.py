@@ -13,6 +13,7 @@ import structlog
 from stream_gateway.guard import tokens
 from stream_gateway.guard.credentials import checked, credential_of
 from stream_gateway.guard.guard import Guard
+from stream_gateway.guard.jwts import KeysPending
 from stream_gateway.guard.origins import EXPOSED, MAX_AGE, OriginPolicy
 from stream_gateway.guard.principal import NOBODY, Principal
 from stream_gateway.observe.tracing import remember_parent
@@ -108,7 +109,11 @@ class Routes:
         if row is not None and exchange.method == "OPTIONS":  # browsers ask without credentials (Fetch, CORS preflight)
             await self._options(exchange, row.handlers)
             return
-        exchange.principal = self._recognise(exchange, Admits.PRINCIPALS if row is None else row.admits)
+        exchange.principal = await self._recognise(exchange, Admits.PRINCIPALS if row is None else row.admits)
+        headers, refusal = self._guard.quotas.request(exchange.principal)
+        exchange.common += headers
+        if refusal is not None:
+            raise refusal
         if row is None:
             raise NotFound(f"There is nothing at {exchange.path[:128]!r}.")
         handler = row.handlers.get("GET" if exchange.method == "HEAD" else exchange.method)
@@ -117,7 +122,7 @@ class Routes:
         else:
             await handler(exchange, *arguments)
 
-    def _recognise(self, exchange: Exchange, admits: Admits) -> Principal:
+    async def _recognise(self, exchange: Exchange, admits: Admits) -> Principal:
         """Who asks, if the path admits them.
 
         Raises:
@@ -130,11 +135,15 @@ class Routes:
         if credential is None and admits is Admits.HOLDERS_BY_URL and exchange.method in ("GET", "HEAD"):
             credential = _token_of(exchange)
         if credential is not None:
-            principal = self._guard.recognise(credential, exchange.peer)
+            try:
+                principal = self._guard.recognise(credential, exchange.peer)
+            except KeysPending:
+                await self._guard.settled()
+                principal = self._guard.recognise(credential, exchange.peer, final=True)
         elif admits is Admits.LATER and not self._guard.open:
             return NOBODY
         else:
-            principal = self._guard.stranger()
+            principal = self._guard.stranger(exchange.peer)
         if principal.grant is not None and admits is Admits.PRINCIPALS:
             raise Forbidden("A stream token is good for its stream only; this takes an API key or a JWT.")
         return principal

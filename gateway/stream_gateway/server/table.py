@@ -33,6 +33,7 @@ def table(
     shared = registry, generations, keepalive
     chat = GenerationRoutes(DIALECTS[openai_chat.NAME], *shared)
     messages = GenerationRoutes(DIALECTS[anthropic.NAME], *shared)
+    passing = PassingRoutes(router, guard.quotas)
     return [
         Row("/v1/chat/completions", {"POST": chat.create}, openai_chat.NAME),
         *_responses(ResponseRoutes(DIALECTS[openai_responses.NAME], *shared)),
@@ -43,7 +44,7 @@ def table(
             {"POST": GeminiRoutes(registry, generations, router, keepalive).call},
             gemini.NAME,
         ),
-        *(Row(path, {"POST": PassingRoutes(router).call}, openai_chat.NAME) for path in PATHS),
+        *(Row(path, {"POST": passing.call}, openai_chat.NAME) for path in PATHS),
         Row("/v1/models", {"GET": ModelRoutes(generations).list}),
         Row("/v1/connect", {"GET": sockets.connect}, admits=Admits.LATER),
         *_streams(StreamRoutes(*shared), GrantRoutes(registry, guard)),

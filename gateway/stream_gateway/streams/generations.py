@@ -8,9 +8,11 @@ import trio
 
 from stream_gateway.engines.engine import Entry
 from stream_gateway.guard.principal import Principal
+from stream_gateway.guard.quotas import Quotas
 from stream_gateway.observe.meters import GOOD, error_type
 from stream_gateway.streams.producer import Generate
 from stream_gateway.streams.registry import Registry
+from stream_gateway.streams.spending import spent_on
 from stream_gateway.streams.stream import Stream
 from stream_gateway.upstream.generation import Generation
 from stream_gateway.upstream.provider import ProviderFailed, Reply
@@ -21,9 +23,14 @@ from stream_protocols.request import Lease, Request
 
 
 class Generations:
-    """Turns requests into streams, or into whole replies. Who answers, after how many attempts, is decided below."""
+    """Turns requests into streams, or into whole replies. Who answers, after how many attempts, is decided below.
 
-    def __init__(self, registry: Registry, router: Router) -> None:
+    Attributes:
+        quotas: what those who ask have used.
+    """
+
+    def __init__(self, registry: Registry, router: Router, quotas: Quotas | None = None) -> None:
+        self.quotas = Quotas() if quotas is None else quotas  # an empty one is false
         self._registry = registry
         self._router = router
 
@@ -52,23 +59,30 @@ class Generations:
 
         Raises:
             UnknownModel, InvalidField: nobody here answers that.
+            TooManyRequests: the principal has used up what they may have.
             Overloaded: there is no memory for another stream.
         """
         route = self._router.find(request.model)
         generation = Generation(request, route, conversation)
-        stream = self._registry.create(
-            request.model,
-            owner=principal.id,
-            dialect=generation.dialect,
-            lease=lease,
-            key=key,
-            asked=asked,
-            echo=echo,
-            route=route.name,
-            name=name,
-            request=request if generation.continuable else None,
-            conversation=conversation,
-        )
+        bill = self.quotas.generation(principal, len(request.body))
+        try:
+            stream = self._registry.create(
+                request.model,
+                owner=principal.id,
+                dialect=generation.dialect,
+                lease=lease,
+                key=key,
+                asked=asked,
+                echo=echo,
+                route=route.name,
+                name=name,
+                request=request if generation.continuable else None,
+                conversation=conversation,
+            )
+        except BaseException:
+            bill.settle(0)
+            raise
+        stream.bill = bill
         stream.attempts = generation.attempts
         return stream, partial(self._registry.start, stream, partial(self._run, generation, len(request.body)))
 
@@ -106,22 +120,27 @@ class Generations:
 
         Raises:
             UnknownModel, InvalidField: nobody here answers that.
+            TooManyRequests: the principal has used up what they may have.
             ProviderFailed: there is no answer.
             Overloaded: there is no memory for another request.
         """
         route = self._router.find(request.model)
         generation, size = Generation(request, route, conversation), len(request.body)
         self._registry.check_room()
+        bill = self.quotas.generation(principal, size)
         meter, began = self._registry.meters.route(route.name), trio.current_time()
-        error = "cancelled"
+        error, tokens, characters = "cancelled", None, 0
         self._registry.hold(size)
         try:
             reply = await generation.complete()
             error = GOOD
+            tokens, characters = spent_on([*reply.events, *([] if reply.usage is None else [reply.usage])])
+            characters = characters or len(reply.body or b"")
         except ProviderFailed as failed:
             error = error_type(failed.failure)
             raise
         finally:
+            bill.settle(tokens, characters)
             self._registry.let_go(size)
             meter.duration(error).observe(trio.current_time() - began)
         return reply

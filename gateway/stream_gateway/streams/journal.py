@@ -29,8 +29,11 @@ WRITE_BYTES: Final = 262_144
 COMMIT_BYTES: Final = 1_048_576
 """Bytes of log in one commit, about."""
 
-COMMIT_WRITES: Final = 512
-"""Streams in one commit."""
+COMMIT_WRITES: Final = 64
+"""Streams in one commit: while its writes are put together nobody else has a turn."""
+
+GATHER: Final = 0.005
+"""Seconds between two commits for which nobody waits: twice as much in one costs little more."""
 
 PAUSES: Final = (0.05, 2.0)
 """Seconds between two tries while the engine fails, at first and at most."""
@@ -201,6 +204,8 @@ class Committer:
             await self._wanted.wait()
             while self._due:
                 await self._commit()
+                if not self.strict and len(self._due) < COMMIT_WRITES:
+                    await trio.sleep(GATHER)
             self._wanted = trio.Event()
             self._idle.set()
             self._idle = trio.Event()

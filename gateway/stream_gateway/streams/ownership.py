@@ -70,30 +70,40 @@ class Ownership:
         self._taking: dict[str, str] = {}  # streams that may have become ours, and the epochs under which
 
     async def run(self) -> None:
-        """Beat until cancelled."""
+        """Beat, and look for orphans, until cancelled. A takeover takes its time; a heartbeat must not wait for it."""
         if not self._engine.shared:
             self._steady = float("-inf")
-        while True:
-            await self._beat()
-            await trio.sleep(self._lease / BEATS)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._look)
+            while True:
+                await self._beat()
+                await trio.sleep(self._lease / BEATS)
 
     async def _beat(self) -> None:
         now = trio.current_time()
+        lost: str | None = "no answer in time"
         try:
-            with trio.move_on_after(self._lease / BEATS) as patience:
+            with trio.move_on_after(self._lease / BEATS):
                 await self._engine.beat()
                 self._steady = min(self._steady, now)
+                lost = None
                 await self._tell_presence()
-                if self.settled:
-                    await self._adopt_orphans()
-            lost = "no answer in time" if patience.cancelled_caught else None
         except EngineUnavailable as error:
             lost = error.message
-        if lost is not None:
-            if self._steady != float("inf") and self._engine.shared:
+        if lost is not None and self._engine.shared:
+            if self._steady != float("inf"):
                 _log.warning("heartbeat_failed", error=lost)
-            self._steady = float("inf") if self._engine.shared else self._steady
+            self._steady = float("inf")
         self._forget_readers(trio.current_time())
+
+    async def _look(self) -> None:
+        while True:
+            if self.settled:
+                try:
+                    await self._adopt_orphans()
+                except EngineUnavailable as error:
+                    _log.debug("no_look_for_orphans", error=error.message)
+            await trio.sleep(self._lease / BEATS)
 
     @property
     def settled(self) -> bool:

@@ -1,8 +1,10 @@
 """The registry: all streams of this process, from their creation until their retention ends."""
 
+import random
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -17,11 +19,13 @@ from stream_gateway.observe.pulse import Pulse
 from stream_gateway.streams.budget import Budget
 from stream_gateway.streams.chunkers import Chunkers
 from stream_gateway.streams.fanout import FanOut
+from stream_gateway.streams.follower import Follower
 from stream_gateway.streams.log import Log
 from stream_gateway.streams.producer import Generate, produce
 from stream_gateway.streams.reminders import Reminders
+from stream_gateway.streams.spending import spent
 from stream_gateway.streams.storage import Storage, key_conflict
-from stream_gateway.streams.stream import Stream
+from stream_gateway.streams.stream import MOVED, Stream
 from stream_gateway.streams.turn import Turn
 from stream_protocols.cursor import parse_cursor
 from stream_protocols.dialects import Source
@@ -327,6 +331,16 @@ class Registry:
         """What is produced here, and read on other nodes."""
         return [stream for stream in self._streams.values() if stream.elsewhere]
 
+    def disperse(self, within: float) -> None:
+        """Let go of everybody who can come back to another gateway, over so many seconds and not all at once."""
+        if self._storage is None or not self._storage.engine.shared:
+            return
+        now = trio.current_time()
+        for stream in self._streams.values():
+            if stream.lease != 0:  # whoever asked for less cannot come back
+                for follower in stream.followers:
+                    self.reminders.remind(now + random.uniform(0, within), partial(_let_go, follower))
+
     def known_as(self, alias: str, principal: Principal) -> Stream | None:
         """Their stream whose provider calls its answer so, while it is kept; of several the newest."""
         return self._aliases.get((principal.id, alias))
@@ -383,9 +397,16 @@ class Registry:
         self._fanout.add(stream)
 
     def ended(self, stream: Stream) -> None:
-        """A stream has its terminal record: the time for which it is kept begins."""
+        """A stream has its terminal record: it is paid for, and the time for which it is kept begins."""
+        self._settle(stream)
         if self._streams.get(stream.id) is stream:
             self._retain(stream, self.settings.retain_for)
+
+    @staticmethod
+    def _settle(stream: Stream) -> None:
+        if stream.bill is not None:
+            stream.bill.settle(*(spent(stream.log.after(0)) if stream.bill.counts_tokens else (None, 0)))
+            stream.bill = None
 
     def _retain(self, stream: Stream, seconds: float) -> None:
         self._retained[stream] = trio.current_time() + seconds
@@ -393,6 +414,7 @@ class Registry:
 
     def abandon(self, stream: Stream) -> None:
         """A stream was let go of without an end: it is not here any more."""
+        self._settle(stream)
         self._budget.account(-stream.log.size)
         if self._streams.get(stream.id) is stream:
             self._remove(stream)
@@ -445,6 +467,12 @@ class Registry:
                     else:
                         self._forget(stream)
             self._news = trio.Event()
+
+
+def _let_go(follower: Follower) -> float:
+    if follower in follower.stream.followers:
+        follower.close(MOVED)
+    return float("inf")
 
 
 def _is_in(log: Log, after: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -118,8 +118,8 @@ class Storage:
         stream.journal = self.committer.open(stream, entry)
 
     async def announced(self, stream: Stream) -> None:
-        """Wait until other nodes can find a new stream; not for long, and not at all if they are told in vain."""
-        if self.engine.shared and stream.journal is not None and not self.failing:
+        """Wait until a new stream is stored, where somebody counts on that; not for long, nor while storage fails."""
+        if (self.engine.shared or self.committer.strict) and stream.journal is not None and not self.failing:
             with trio.move_on_after(KNOWN_WITHIN):
                 await stream.journal.known()
 
@@ -132,7 +132,7 @@ class Storage:
         """
         name = secrets.token_urlsafe(12)
         try:
-            with trio.fail_after(self._lease):
+            with _patience(self._lease):
                 taken = await self.engine.claim(key, Claim(name, asked))
         except EngineUnavailable:
             if self.committer.strict:
@@ -189,7 +189,7 @@ class Storage:
         Raises:
             Overloaded: it cannot be had right now.
         """
-        with trio.fail_after(self._lease):
+        with _patience(self._lease):
             name = await self.engine.named(alias)
         return None if name is None else await self.open(name)
 
@@ -301,6 +301,15 @@ class Storage:
 def key_conflict() -> KeyConflict:
     """A key that belongs to another request."""
     return KeyConflict("This key was used for another request; use a new key for each, such as a UUID.", param="key")
+
+
+@contextlib.contextmanager
+def _patience(seconds: float) -> Iterator[None]:
+    """An engine that says nothing for so long is out of reach."""
+    with trio.move_on_after(seconds) as limit:
+        yield
+    if limit.cancelled_caught:
+        raise EngineUnavailable("The store of streams does not answer; try again.", retry_after=1)
 
 
 async def _reached(stream: Stream, after: str | None) -> bool:

@@ -15,6 +15,7 @@ import msgspec
 import trio
 
 from stream_gateway.config import StreamSettings
+from stream_gateway.guard.quotas import Bill
 from stream_gateway.observe.pulse import Pulse
 from stream_gateway.streams.follower import Follower
 from stream_gateway.streams.log import Log
@@ -67,6 +68,7 @@ class Stream:
         key, asked: the idempotency key it was created with, if any, and a digest of the request.
         alias: what the provider calls the answer, once it has said so.
         scope: cancels the producer; its deadline is the lease.
+        bill: what it costs whoever has asked for it.
         attempts: what was tried at which target, for those who ask how the stream is.
         valve, silence: see `Answer`, which a stream is.
         pulse: when its records came, for those who ask how the stream is.
@@ -105,6 +107,7 @@ class Stream:
         self.key: str | None = None
         self.asked = b""
         self.alias: str | None = None
+        self.bill: Bill | None = None
         self.attempts: Sequence[AttemptStatus] = ()
         self.valve: Valve | None = None
         self.journal: Journal | None = None

@@ -12,6 +12,7 @@ import trio
 
 from tests.doubles.gateway_client import GatewayClient
 from tests.doubles.raw_client import Response
+from tests.doubles.secrets import watch
 from tests.doubles.sockets import frames
 from tests.doubles.sockets.frames import BINARY, CLOSE, PING, PONG, TEXT, Frame, take_frame
 
@@ -94,6 +95,7 @@ class RawSocket:
 
     async def _control(self, found: Frame) -> None:
         if found.opcode == CLOSE:
+            watch(found.reason, "the reason of a close")
             raise Closed(found.code, found.reason)
         if found.opcode == PONG:
             self.pongs.append(found.payload)
@@ -110,6 +112,7 @@ class RawSocket:
             if not self._context:
                 self._inflate = zlib.decompressobj(-15)
             payload = self._inflate.decompress(payload + b"\x00\x00\xff\xff")
+        watch(payload, "a message on a socket")
         return payload.decode() if found.opcode == TEXT else payload
 
     async def closing(self) -> Closed:

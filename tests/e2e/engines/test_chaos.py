@@ -22,14 +22,10 @@ async def test_a_cluster_that_suffers(tmp_path: Path, capsys: pytest.CaptureFixt
     assert set(tally.failed) <= {"interrupted"}
 
 
-@pytest.mark.parametrize("sync", ["behind", "strict"])
-async def test_a_gateway_that_is_killed_again_and_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], sync: str
-) -> None:
-    tally = await restarts(6, 3, tmp_path, sync=sync, patience=150)
+async def test_a_gateway_that_is_killed_again_and_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tally = await restarts(4, 3, tmp_path, sync="strict", patience=150)
     with capsys.disabled():
         print("\n" + tally.line())
-    assert (tally.errors, tally.lost, tally.twice) == ([], 0, 0)
+    assert (tally.errors, tally.lost, tally.twice, tally.voided) == ([], 0, 0, 0)
     assert tally.whole + sum(tally.failed.values()) + tally.forgotten == tally.streams
     assert set(tally.failed) <= {"interrupted"}
-    assert sync == "behind" or tally.voided == 0

@@ -324,7 +324,7 @@ async def test_who_leaves_before_the_answers_is_no_failure(spawn: Spawn) -> None
             assert (await client.request("GET", "/v1/models")).status == 200
         process.process.terminate()
         await process.exited.wait()
-        assert [entry["event"] for entry in process.log] == ["listening", "stopping"]
+        assert [entry["event"] for entry in process.log] == ["listening", "control_plane", "stopping", "stopped"]
 
 
 async def test_an_unknown_frame_and_a_priority_are_ignored(gateway: ServedGateway) -> None:

@@ -142,7 +142,9 @@ async def test_forwarded_for_counts_only_from_trusted_proxies(serve: Serve) -> N
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
 async def test_a_trusted_proxy_that_comes_over_a_socket_for_both(serve: Serve) -> None:
-    gateway = await serve(server={"host": "::", "trusted_proxies": ["127.0.0.1"]}, sockets={"per_address": 1})
+    gateway = await serve(
+        server={"host": "::", "trusted_proxies": ["127.0.0.1"]}, sockets={"per_address": 1}, guard={"anonymous": True}
+    )
     async with h2_connect("127.0.0.1", gateway.port) as client:
         await client.until(lambda: client.h2.remote_settings.enable_connect_protocol == 1)
         for client_address in ("203.0.113.1", "203.0.113.2"):

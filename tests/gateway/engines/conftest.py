@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import abc
+import gc
 import time
-from collections.abc import AsyncIterator
+import warnings
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +19,20 @@ from stream_gateway.engines.sqlite.engine import SqliteEngine
 from stream_gateway.engines.sqlite.file import Clock
 from tests.doubles.redis_server import redis_server
 
+UNCLOSED = pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")
+"""coredis leaves the channels inside of a connection that broke to the garbage collector."""
+
 LEASE = 10.0
 RETAIN_FOR = 100.0
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """What a test leaves to the garbage collector is collected before the next one."""
+    yield
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Unclosed <MemoryObject", ResourceWarning)
+        gc.collect()
 
 
 class Node:

@@ -11,9 +11,9 @@ from stream_gateway.engines.engine import Batch, Claim, Entry, Outcome, Stored, 
 from stream_protocols.events import StreamFinished, TextDelta
 from stream_protocols.request import Request
 from tests.doubles.waiting import until
-from tests.gateway.engines.conftest import Node, Rack
+from tests.gateway.engines.conftest import UNCLOSED, Node, Rack
 
-pytestmark = pytest.mark.deadline(60)
+pytestmark = [pytest.mark.deadline(60), UNCLOSED]
 
 REQUEST = Request("openai_chat", "m", True, b'{"model":"m"}', headers=(("a", "b"),), lease="finish")
 ENTRY = Entry(stream="s", model="m", created=1, lease="finish", key="k", asked=b"digest", owner="me", request=REQUEST)

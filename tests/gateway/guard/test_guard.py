@@ -33,8 +33,8 @@ def test_nothing_configured_lets_this_machine_in() -> None:
     for host in (None, "127.0.0.1", "::1", "localhost", "127.9.9.9"):
         guard = Guard(GuardSettings(quota=QuotaSettings(streams=2)), host=host)
         assert guard.open
-        assert guard.stranger().id == ANONYMOUS.id
-        assert guard.stranger().quota.streams == 2
+        assert guard.stranger("p").id == ANONYMOUS.id
+        assert guard.stranger("p").quota.streams == 2
         assert guard.recognise("sk-whatever-an-sdk-sends", "1.2.3.4").id == ANONYMOUS.id
 
 
@@ -59,7 +59,7 @@ def test_keys(path: Path) -> None:
     assert principal.name == "shop"
     assert guard.recognise(key, "1.2.3.4") is principal
     with pytest.raises(Unauthorized):
-        guard.stranger()
+        guard.stranger("p")
     for wrong in (key + "x", "sk-other", "a.b.c", "sgt_x"):
         with pytest.raises(Unauthorized):
             guard.recognise(wrong, "1.2.3.4")
@@ -68,7 +68,7 @@ def test_keys(path: Path) -> None:
 def test_anonymous_beside_keys(path: Path) -> None:
     key = add(path)
     guard = Guard(GuardSettings(keys_file=str(path), anonymous=True))
-    assert guard.stranger().id == ANONYMOUS.id
+    assert guard.stranger("p").id == ANONYMOUS.id
     assert guard.recognise(key, "p").name == "shop"
     with pytest.raises(Unauthorized):  # who believes to be somebody is not silently somebody else
         guard.recognise(key + "x", "p")
@@ -95,6 +95,24 @@ def test_a_reload_that_fails_changes_nothing(path: Path) -> None:
     with pytest.raises(ConfigError):
         guard.reload()
     assert guard.recognise(key, "p").name == "shop"
+
+
+def test_a_new_secret_ends_the_tokens_of_the_old_one(tmp_path: Path) -> None:
+    file = tmp_path / "signing.secret"
+    file.write_text("a" * 32)
+    guard = Guard(GuardSettings(secret_file=str(file)))
+    token, _ = guard.grant(Grant("s"), None)
+    file.write_text("b" * 32 + "\n" + "a" * 32)
+    guard.reload()
+    assert guard.recognise(token, "p").grant == Grant("s")
+    file.write_text("b" * 32)
+    guard.reload()
+    with pytest.raises(Unauthorized):
+        guard.recognise(token, "p")
+    random = Guard(GuardSettings())
+    token, _ = random.grant(Grant("s"), None)
+    random.reload()
+    assert random.recognise(token, "p").grant == Grant("s")
 
 
 def test_guessing_is_slowed_down_and_those_who_were_in_stay_in(path: Path) -> None:

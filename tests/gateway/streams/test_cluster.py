@@ -33,7 +33,9 @@ def strict(nursery: trio.Nursery) -> Cluster:
 
 
 async def settle() -> None:
-    for _ in range(5):
+    """Let everybody do all they can, and what is due be stored."""
+    for _ in range(3):
+        await trio.sleep(0.01)
         await wait_all_tasks_blocked()
 
 

@@ -141,11 +141,11 @@ class RedisEngine(Engine):
             registered = self._scripts[script] = client.register_script(script)
         return await self._ask(registered(args=[self._prefix, *args]))
 
-    async def _ask(self, answer: Awaitable[T]) -> T:
+    async def _ask(self, answer: Awaitable[T], patience: float = PATIENCE) -> T:
         try:
-            with trio.fail_after(PATIENCE):
+            with trio.fail_after(patience):
                 return await answer
-        except _BROKEN as error:
+        except (*_BROKEN, RuntimeError) as error:  # the latter when its pool is closed at this moment
             raise EngineUnavailable(f"Redis does not do what it is asked: {_first(error)}", retry_after=1) from None
         except BaseExceptionGroup as group:
             broken, other = group.split(_BROKEN)
@@ -241,8 +241,8 @@ class RedisEngine(Engine):
             wanted: dict[str, str] = {inbox: self._newest}
             for name, (after, _) in self._watched.items():
                 wanted[logs + name] = f"{after}-0"
-            with trio.fail_after(PATIENCE + BLOCK):
-                answer: Any = await self._connection().xread(wanted, count=PAGE, block=_milliseconds(BLOCK))
+            news = self._connection().xread(wanted, count=PAGE, block=_milliseconds(BLOCK))
+            answer: Any = await self._ask(news, PATIENCE + BLOCK)
             for key, entries in (answer or {}).items():
                 name = key.decode()
                 if name == inbox:

@@ -92,8 +92,9 @@ class File:
 
     def _connect(self, fsync: Fsync) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=BUSY, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # counts only before there are tables
-        connection.execute("PRAGMA journal_mode = WAL")
+        if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):  # it is the first one ever
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[fsync]}")
         connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
         return connection

@@ -8,9 +8,10 @@ from typing import Final
 import trio
 
 from stream_gateway.config import SocketSettings
-from stream_gateway.guard.credentials import SUBPROTOCOL, checked, spoken
+from stream_gateway.guard.addresses import Connections
+from stream_gateway.guard.credentials import SUBPROTOCOL, spoken
 from stream_gateway.guard.guard import Guard
-from stream_gateway.guard.principal import Principal
+from stream_gateway.guard.visitor import Visitor
 from stream_gateway.server.exchange import Exchange, HeaderList
 from stream_gateway.server.sockets.session import Session
 from stream_gateway.server.sockets.socket import State, WebSocket
@@ -48,7 +49,7 @@ class SocketService:
         self._reminders = Reminders()
         self._left = trio.Event()
         self._draining = False
-        self._addresses: collections.Counter[str] = collections.Counter()
+        self._addresses = Connections(settings.per_address)
 
     async def run(self) -> None:
         """Ping sockets until cancelled."""
@@ -68,18 +69,22 @@ class SocketService:
                 )
             name = chosen
             headers.append(("Sec-WebSocket-Protocol", chosen))
-        codec, principal, peer = CODECS[name], exchange.principal, exchange.peer
-
-        def recognise(credential: str) -> Principal:
-            return self._guard.recognise(checked(credential), peer)
+        codec = CODECS[name]
+        self._guard.quotas.check_socket(exchange.principal)
+        visitor = Visitor(self._guard, exchange.principal, exchange.peer)
 
         def start(socket: WebSocket) -> tuple[Callable[[str | bytes], None], Callable[[], None]]:
-            session = Session(socket, codec, self._registry, self._generations, self.settings, principal, recognise)
+            session = Session(socket, codec, self._registry, self._generations, self.settings, visitor)
             self._sessions[socket] = session
+            try:
+                visitor.enter()
+            except TooManyRequests as error:  # many at once, each of which found room
+                socket.close(error.close_code, error.message)
             patience = self._reminders.remind(trio.current_time() + self._guard.auth_timeout, session.check_shown)
 
             def end() -> None:
                 patience.cancel()
+                visitor.leave()
                 self._sessions.pop(socket, None)
                 session.end()
 
@@ -100,7 +105,7 @@ class SocketService:
         """
         if self._draining:
             raise Overloaded("The gateway is restarting; try again in a moment.", retry_after=round(COME_BACK_WITHIN))
-        if self._addresses[exchange.peer] >= self.settings.per_address:
+        if self._addresses.full(exchange.peer):
             raise TooManyRequests(
                 f"There are {self.settings.per_address} sockets from {exchange.peer}, which is the limit "
                 "(sockets.per_address)."
@@ -117,22 +122,20 @@ class SocketService:
 
     async def _serve(self, socket: WebSocket, peer: str, start: Start) -> None:
         on_message, end = start(socket)
-        if self._addresses[peer] >= self.settings.per_address:
+        if self._addresses.full(peer):
             # Many handshakes at once, each of which found room: the limit holds all the same.
             socket.close(CloseCode.LIMIT_EXCEEDED, "too many sockets from this address")
         elif self._draining:
             _say_goodbye(socket)
         self.sockets.add(socket)
-        self._addresses[peer] += 1
+        self._addresses.enter(peer)
         try:
             with self._reminders.remind(trio.current_time() + self.settings.ping_interval, socket.keep_alive):
                 await socket.run(on_message, end)
         finally:
             self.sockets.discard(socket)
             self._left.set()
-            self._addresses[peer] -= 1
-            if not self._addresses[peer]:
-                del self._addresses[peer]
+            self._addresses.leave(peer)
 
     async def gone(self) -> None:
         """Wait until there is no socket."""
@@ -146,10 +149,15 @@ class SocketService:
         for socket in list(self.sockets):
             _say_goodbye(socket)
 
+    def reload(self, settings: SocketSettings) -> None:
+        """From now on, new sockets are as these settings say."""
+        self.settings = settings
+        self._addresses.limit = settings.per_address
+
     def banish(self, welcome: Callable[[str], bool]) -> None:
         """Close the sockets of all principals who are not `welcome` any more."""
         for socket, session in list(self._sessions.items()):
-            if not welcome(session.principal.id):
+            if not welcome(session.visitor.principal.id):
                 socket.close(CloseCode.UNAUTHORIZED, "the key has been revoked")
 
     def states(self) -> collections.Counter[State]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -14,7 +13,9 @@ import structlog
 import trio
 
 from stream_gateway.config import SocketSettings
-from stream_gateway.guard.principal import NOBODY, Principal
+from stream_gateway.guard.jwts import KeysPending
+from stream_gateway.guard.principal import NOBODY
+from stream_gateway.guard.visitor import Visitor
 from stream_gateway.server.delivery import Start, resume
 from stream_gateway.server.sockets.socket import WebSocket
 from stream_gateway.streams.follower import Follower
@@ -37,7 +38,6 @@ from stream_protocols.errors import (
     LocalError,
     StreamProtocolError,
     TooManyRequests,
-    Unauthorized,
 )
 from stream_protocols.render import SocketRenderer
 from stream_protocols.request import check_lease, fingerprint, take_chunking
@@ -48,9 +48,6 @@ Fetch = Callable[[], Awaitable[object]]
 
 BURST: Final = 2.0
 """Seconds' worth of commands that may come at once; at least as many as it takes to subscribe to all streams again."""
-
-
-Recognise = Callable[[str], Principal]
 
 
 class SocketFollower(Follower):
@@ -105,8 +102,7 @@ class Session:
 
     Args:
         codec: the subprotocol's encoding.
-        principal: who it is, as the handshake has shown; nobody yet, when it has shown nothing.
-        recognise: says whose a credential is, or raises.
+        visitor: who it is.
     """
 
     def __init__(
@@ -116,12 +112,10 @@ class Session:
         registry: Registry,
         generations: Generations,
         settings: SocketSettings,
-        principal: Principal,
-        recognise: Recognise,
+        visitor: Visitor,
     ) -> None:
         self.socket = socket
-        self.principal = principal
-        self._recognise = recognise
+        self.visitor = visitor
         self.following: dict[str, SocketFollower] = {}
         self._codec = codec
         self._registry = registry
@@ -144,7 +138,7 @@ class Session:
 
     def check_shown(self) -> float:
         """Let a client go that has not said who it is in time; never to be called again (see `Reminders`)."""
-        if self.principal is NOBODY:
+        if self.visitor.principal is NOBODY:
             self.socket.close(CloseCode.UNAUTHORIZED, "nobody has said who this is")
         return math.inf
 
@@ -162,7 +156,8 @@ class Session:
     def _take(self, message: str | bytes) -> None:
         try:
             command = self._codec.decode(message)
-            self._check_principal(command)
+            if not isinstance(command, commands.Auth):
+                self.visitor.check()
         except StreamProtocolError as error:
             self._reply(commands.error_reply(self._codec.ref_of(message), error))
             return
@@ -177,10 +172,14 @@ class Session:
         """What has to be waited for before the command can be carried out: a stream that is not here."""
         registry = self._registry
         if isinstance(command, commands.Subscribe) and not registry.at_hand(command.stream, command.after):
-            return partial(registry.open, command.stream, self.principal, command.after)
+            return partial(registry.open, command.stream, self.visitor.principal, command.after)
         if isinstance(command, commands.Cancel) and not registry.at_hand(command.stream):
-            return partial(registry.open, command.stream, self.principal, cancel=True)
-        if isinstance(command, commands.Create) and command.key and not registry.claimed(command.key, self.principal):
+            return partial(registry.open, command.stream, self.visitor.principal, cancel=True)
+        if (
+            isinstance(command, commands.Create)
+            and command.key
+            and not registry.claimed(command.key, self.visitor.principal)
+        ):
             return partial(self._claim, command)
         return None
 
@@ -191,6 +190,9 @@ class Session:
             await fetch()
         except StreamProtocolError as error:
             refusal = error
+        except Exception:
+            _log.exception("command_failed")
+            refusal = LocalError("The gateway failed on this command; its log says why.")
         self._fetching = False
         if self._ended:
             return
@@ -201,9 +203,9 @@ class Session:
         while self._later and not self._fetching:
             self._take(self._later.popleft())
 
-    def _carry_out(self, command: Command) -> None:
+    def _carry_out(self, command: Command, handler: Callable[[Session, Any], None] | None = None) -> None:
         try:
-            _HANDLERS[type(command)](self, command)
+            (handler or _HANDLERS[type(command)])(self, command)
         except StreamProtocolError as error:
             if isinstance(error, LocalError):
                 _log.warning("command_failed", error=error.message)
@@ -212,15 +214,6 @@ class Session:
             _log.exception("command_failed")
             failed = LocalError("The gateway failed on this command; its log says why.")
             self._reply(commands.error_reply(command.ref, failed))
-
-    def _check_principal(self, command: Command) -> None:
-        """Raise unless the command may be said by whoever is there."""
-        if isinstance(command, commands.Auth):
-            return
-        if self.principal is NOBODY:
-            raise Unauthorized('Nobody knows yet who you are; say {"type":"auth","token":…} first.')
-        if self.principal.expires <= time.time():
-            raise Unauthorized('What you have shown has expired; say {"type":"auth","token":…} with something newer.')
 
     def _admit(self) -> bool:
         """Take a token from the bucket of `commands_per_second`."""
@@ -237,17 +230,24 @@ class Session:
     def _auth(self, command: commands.Auth) -> None:
         """Somebody says who they are. Who cannot is let go: the socket is of no use to them."""
         try:
-            principal = self._recognise(command.token)
+            self._show(command)
+        except KeysPending:
+            self.socket.start_soon(self._auth_later, command)
+
+    async def _auth_later(self, command: commands.Auth) -> None:
+        await self.visitor.settled()
+        self._carry_out(command, partial(Session._show, final=True))
+
+    def _show(self, command: commands.Auth, *, final: bool = False) -> None:
+        try:
+            self.visitor.show(command.token, final=final)
         except StreamProtocolError as error:
             self.socket.close(error.close_code, "not let in")
             raise
-        if self.principal is not NOBODY and principal.id != self.principal.id:
-            raise Forbidden("This socket is somebody else's already; open another one.")
-        self.principal = principal
         self._ok(command)
 
     def _create(self, command: commands.Create) -> None:
-        if self.principal.grant is not None:
+        if self.visitor.principal.grant is not None:
             raise Forbidden("A stream token is good for its stream only; create streams with an API key or a JWT.")
         self._check_room()
         body, field = take_chunking(_as_json(command.request))
@@ -256,14 +256,16 @@ class Session:
         key = commands.check_key(command.key)
         lease = request.lease if command.lease is None else check_lease(command.lease)
         asked = b"" if key is None else fingerprint(request.body)
-        stream = None if key is None else self._registry.find(key, asked, self.principal)
+        stream = None if key is None else self._registry.find(key, asked, self.visitor.principal)
         if stream is not None and stream.id in self.following:
             raise BadRequest(f"Stream {stream.id!r} of this key is already on this socket.", param="key")
         if stream is None:
+            principal = self.visitor.principal
+            _, refusal = self._generations.quotas.request(principal)
+            if refusal is not None:
+                raise refusal
             name = self._names.pop(key, None) if key is not None else None
-            stream, produce = self._generations.create(
-                request, self.principal, lease=lease, key=key, asked=asked, name=name
-            )
+            stream, produce = self._generations.create(request, principal, lease=lease, key=key, asked=asked, name=name)
             stream.chunking = chunking or stream.chunking
             produce()
         start = resume(stream, None, native.NAME)
@@ -275,7 +277,7 @@ class Session:
         self._check_room()
         if command.stream in self.following:
             raise BadRequest(f"Stream {command.stream[:64]!r} is already on this socket.", param="stream")
-        stream = self._registry.get(command.stream, self.principal)
+        stream = self._registry.get(command.stream, self.visitor.principal)
         chunking = self._chunking(command.chunking)
         start = resume(stream, command.after, native.NAME)
         ended = stream.log.sealed and start.after == stream.log.head
@@ -285,13 +287,13 @@ class Session:
     def _unsubscribe(self, command: commands.Unsubscribe) -> None:
         if command.stream not in self.following:
             # An unknown stream is another mistake than one not followed.
-            self._registry.get(command.stream, self.principal)
+            self._registry.get(command.stream, self.visitor.principal)
             raise BadRequest(f"Stream {command.stream[:64]!r} is not on this socket.", param="stream")
         self.leave(command.stream)
         self._ok(command)
 
     def _cancel(self, command: commands.Cancel) -> None:
-        self._registry.get(command.stream, self.principal, cancel=True).cancel("client")
+        self._registry.get(command.stream, self.visitor.principal, cancel=True).cancel("client")
         self._ok(command)
 
     async def _claim(self, command: commands.Create) -> None:
@@ -300,7 +302,7 @@ class Session:
         key = commands.check_key(command.key)
         if key is not None:
             asked = fingerprint(parse_request(body, native=True).body)
-            _, name = await self._registry.claim(key, asked, self.principal)
+            _, name = await self._registry.claim(key, asked, self.visitor.principal)
             if name is not None:
                 self._names[key] = name
 

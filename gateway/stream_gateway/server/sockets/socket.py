@@ -8,7 +8,7 @@ A task that drains exists only while there is something to drain.
 import collections
 import enum
 import weakref
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, cast
 
 import structlog
@@ -132,6 +132,11 @@ class WebSocket:
             self._ended("the connection ended")
             end()
             self._wire.close()
+
+    def start_soon(self, function: Callable[..., Awaitable[None]], *args: object) -> None:
+        """Run a task that ends with the socket, at the latest."""
+        if self._nursery is not None:
+            self._nursery.start_soon(function, *args)
 
     async def _read(self) -> None:
         await self._connection._reader_task()
