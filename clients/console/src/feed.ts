@@ -20,7 +20,9 @@ const LOST = "Connection lost, trying again";
 
 /** Seconds for which the client tries by itself; then the feed is asked for anew, as after a restart. */
 const PATIENCE = 15;
-const LONGEST_WAIT = 10;
+
+/** Seconds between two tries at most: somebody looks at it, and it is one page. */
+const LONGEST_WAIT = 5;
 
 /** Reads the console's feed, for as long as the page is open. */
 export class Feed {
@@ -66,7 +68,8 @@ export class Feed {
   }
 
   private async _read(url: string, { stream, token, cursor }: Way): Promise<void> {
-    const client = new Client(url, { token, onStatus: (status) => this._onStatus(status), settings: { patience: PATIENCE } });
+    const settings = { patience: PATIENCE, backoffCap: LONGEST_WAIT };
+    const client = new Client(url, { token, settings, onStatus: (status) => this._onStatus(status) });
     try {
       const events = client.attach(stream, { after: this._cursor ?? cursor });
       for await (const event of events) {

@@ -94,7 +94,7 @@ function fillTarget(made: HTMLTableRowElement, target: Target): void {
   const { route, circuit, in_flight, waiting, latency, attempts, failures } = target;
   const queue = waiting ? `${number(in_flight)} + ${number(waiting)} waiting` : number(in_flight);
   const failing = failures ? `${rate(attempts)}, ${rate(failures)} fail` : rate(attempts);
-  const first = latency > PENALTY ? `> ${seconds(PENALTY)}` : seconds(latency);
+  const first = latency > PENALTY ? `> ${seconds(PENALTY)}` : seconds(latency || null);
   cells(made, route, target.target, CIRCUITS[circuit] ?? circuit, queue, first, failing);
   made.cells[2]!.className = circuit;
 }

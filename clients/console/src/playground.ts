@@ -83,6 +83,7 @@ function send(): void {
   const fresh: Run = new Run(url, key.value, request, (error) => {
     if (run !== fresh) return; // another question was asked meanwhile
     if (error instanceof Unauthorized) unlock(key.value !== "");
+    else if (error) void connect(); // which says what is in the way, if anything is
     change();
   });
   run = fresh;

@@ -31,8 +31,7 @@ async def opened(tab: Page, control: str, gateway: ServedGateway, path: str) -> 
     await tab.run(AXE.read_text())
 
 
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize(("width", "dark"), [(390, True), (1280, False)])
 @pytest.mark.parametrize("path", WAYS)
 async def test_axe_finds_nothing_serious(
     tab: Page, control: str, gateway: ServedGateway, path: str, width: int, dark: bool
