@@ -61,11 +61,11 @@ def read(text: str, **environ: str) -> Config:
 
 
 def error_of(text: str, **environ: str) -> str:
-    """The error's sentence; it has to begin with the file's name, and to be one sentence."""
+    """The error's sentence; it has to begin with the file's name, or the variable's, and to be one sentence."""
     with pytest.raises(ConfigError) as caught:
         read(text, **environ)
     message = str(caught.value)
-    assert message.startswith("gateway.toml: ")
+    assert message.startswith(("gateway.toml: ", *(f"environment variable {name}: " for name in environ)))
     assert message.endswith((".", "?"))
     assert "\n" not in message
     return message.removeprefix("gateway.toml: ")
@@ -309,7 +309,7 @@ def test_the_environment_is_checked_like_the_file() -> None:
 def test_a_mistake_of_the_environment_is_not_looked_for_in_the_file() -> None:
     for name, value in (("STREAM_GATEWAY_SERVER__PORT", "many"), ("STREAM_GATEWAY_SERVER__PROT", "1")):
         assert error_of("", **{name: value}).startswith(f"environment variable {name}: key `server.")
-    assert error_of('[server]\nport = "many"').startswith("gateway.toml: key `server.port`")
+    assert error_of('[server]\nport = "many"').startswith("key `server.port`")
 
 
 def test_the_real_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -390,7 +390,7 @@ def test_what_cannot_be_meant_is_told_together_too() -> None:
 
 def test_mistakes_of_the_environment_are_among_them() -> None:
     found = problems_of("[log]\nlevle = 1\n", STREAM_GATEWAY_SERVR__PORT="1", STREAM_GATEWAY_SERVER__PORT="x")
-    assert [problem.split()[0] for problem in found] == ["environment", "key", "key"]
+    assert [problem.split()[0] for problem in found] == ["environment", "key", "environment"]
 
 
 def test_workers_have_to_share_what_they_serve() -> None:

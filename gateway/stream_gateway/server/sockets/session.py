@@ -178,6 +178,7 @@ class Session:
         if (
             isinstance(command, commands.Create)
             and command.key
+            and self.visitor.principal.grant is None
             and not registry.claimed(command.key, self.visitor.principal)
         ):
             return partial(self._claim, command)
@@ -200,6 +201,7 @@ class Session:
             self._carry_out(command)
         else:
             self._reply(commands.error_reply(command.ref, refusal))
+        self._names.clear()  # of one that was refused nothing is left
         while self._later and not self._fetching:
             self._take(self._later.popleft())
 
