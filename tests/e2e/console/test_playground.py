@@ -66,9 +66,8 @@ async def whole(tab: Page, model: str = LONG) -> None:
 async def test_cut_and_resumed(tab: Page, control: str, transport: str, name: str) -> None:
     await ask(tab, control, transport=transport)
     await press(tab, "cut")
-    said = await tab.run(SAID)
-    assert "goes on for 60 s" in await tab.run(NOTE) or await tab.until(f"{NOTE}.includes('goes on for 60 s')")
-    assert await tab.run(SAID) == said
+    await tab.until(f"{NOTE}.includes('goes on for 60 s')")
+    assert len(await tab.run(SAID)) < len(answer(LONG))
     await press(tab, "resume")
     await whole(tab)
     assert await tab.run(shown("fact-transport")) == name
