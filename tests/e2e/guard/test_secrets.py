@@ -122,6 +122,8 @@ async def test_the_clients_command_line(keyed: Keyed, monkeypatch: pytest.Monkey
     assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
     assert b"its token is missing, wrong" in refused.stderr
     watch(refused.stderr, "what the client says")
+    monkeypatch.delenv("STREAM_GATEWAY_TOKEN")
+    assert b"Set STREAM_GATEWAY_TOKEN, or give --token-file." in (await run()).stderr
 
 
 def test_there_is_no_option_for_the_key_itself() -> None:
