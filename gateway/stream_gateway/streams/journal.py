@@ -151,12 +151,13 @@ class Journal:
         self._known.set()
         if write.entry is self.entry:
             self._entry_changed = False
+        arrived = max(0, write.last - max(self.stored, self._stream.log.head))
         self.stored = max(self.stored, write.last)
-        arrived = max(0, write.last - self._stream.log.head)
-        if arrived and not self._stream.abandoned:
+        if self._pending and arrived:
             records, self._pending = self._pending[:arrived], self._pending[arrived:]
             self.waiting -= sum(map(cost, records))
-            self._stream.append(records)
+            if not self._stream.abandoned:  # else its log ends here, and what follows is for whoever goes on
+                self._stream.append(records)
         self._stream.moved()
 
 

@@ -34,10 +34,12 @@ class Mirror:
 
     Attributes:
         grown: set when there is more, or never will be.
+        missed: heartbeats in a row for which the engine has not known the stream.
     """
 
     def __init__(self, stream: Stream, engine: Engine, ownership: Ownership) -> None:
         self.grown = trio.Event()
+        self.missed = 0
         self._stream = stream
         self._engine = engine
         self._ownership = ownership

@@ -25,6 +25,9 @@ BEATS: Final = 3
 ORPHANS: Final = 100
 """How many streams a node looks at between two heartbeats: the others want some, too."""
 
+GONE: Final = 3 * BEATS
+"""Heartbeats for which a mirrored stream may be unknown: an engine that has lost it gets it again from its owner."""
+
 INSIST: Final = 10.0
 """Seconds for which a message that is lost is told again."""
 
@@ -128,8 +131,10 @@ class Ownership:
             Overloaded: it cannot be had right now. It may be ours all the same, so this is tried again.
         """
         held = self._storage.registry.held(name)
-        if not self.settled or (held is not None and held.mirror is None):
+        if held is not None and held.mirror is None:
             self._taking.pop(name, None)
+            return False
+        if not self.settled:  # what may have become ours is still to be finished then
             return False
         epoch = self._taking.setdefault(name, secrets.token_urlsafe(6))
         # A client that leaves meanwhile shall not leave half a takeover.
@@ -187,7 +192,13 @@ class Ownership:
 
     async def _tell_presence(self) -> None:
         for stream in self._storage.registry.mirrors():
-            await self._engine.tell(stream.id, msgspec.msgpack.encode(Watched(stream.id, self._engine.node)))
+            told = await self._engine.tell(stream.id, msgspec.msgpack.encode(Watched(stream.id, self._engine.node)))
+            gone = not told and await self._engine.find(stream.id) is None
+            if (mirror := stream.mirror) is not None:
+                mirror.missed = mirror.missed + 1 if gone else 0
+                if mirror.missed >= GONE:
+                    _log.warning("stream_gone", stream=stream.id, effect="its clients are let go")
+                    stream.abandon()
 
     def _forget_readers(self, now: float) -> None:
         """A node that has not repeated itself for a lease has died, or nobody there reads on."""

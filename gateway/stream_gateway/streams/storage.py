@@ -15,7 +15,7 @@ import structlog
 import trio
 
 from stream_gateway.engines import codec
-from stream_gateway.engines.engine import Claim, Engine, EngineUnavailable, Entry, Stored
+from stream_gateway.engines.engine import Claim, Engine, EngineUnavailable, Entry, Stored, Write
 from stream_gateway.streams.journal import Committer
 from stream_gateway.streams.mirror import DAMAGED, LINGER, Mirror
 from stream_gateway.streams.ownership import Ownership
@@ -282,20 +282,39 @@ class Storage:
             former.abandon()
         stream = self.registry.restore(stored, stored.entry.lease)
         damage = await self._read(stream, stored.head)
+        if damage is not None:
+            await self._seal(stream, stored, damage)
+            return
         stream.journal = journal = self.committer.open(
             stream, stored.entry, fence=stored.fence, stored=stream.log.head, new=False
         )
         self.registry.admit(stream)
         generate = None
-        if damage is None and journal.continuable and stream.log.oldest == 1:
+        if journal.continuable and stream.log.oldest == 1:
             generate = self.revive(stored.entry, stream.log.after(0))
         _log.info("stream_taken_over", stream=stream.id, events=stored.head, goes_on=generate is not None)
         if generate is None:
-            stream.conclude(damage or INTERRUPTED)
+            stream.conclude(INTERRUPTED)
         else:
             stream.pulse.take_over(trio.current_time())
             self.registry.start(stream, generate)
             stream.start_lease()
+
+    async def _seal(self, stream: Stream, stored: Stored, damage: StreamFailed) -> None:
+        """End an orphan that cannot be read. Its end is stored behind the damage, and read in its place.
+
+        Raises:
+            Overloaded: it cannot be stored right now.
+        """
+        data = codec.encode([(damage, None)])
+        end = Write(stream.id, stored.epoch, stored.fence, stored.head + 1, 1, data, stored.oldest, sealed=True)
+        try:
+            await self.engine.commit([end])
+        except BaseException:
+            stream.abandon()
+            raise
+        stream.append([(damage, None)])
+        self.registry.admit(stream)
 
 
 def key_conflict() -> KeyConflict:

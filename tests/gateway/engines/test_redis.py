@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
 from stream_gateway.engines.engine import EngineUnavailable, Outcome
-from stream_gateway.engines.redis.engine import PATIENCE, RedisEngine
+from stream_gateway.engines.redis.engine import CONNECTIONS, PATIENCE, RedisEngine
 from tests.doubles.redis_server import RedisServer, redis_server
 from tests.doubles.waiting import until
 from tests.gateway.engines.conftest import UNCLOSED, Node
@@ -105,3 +106,53 @@ async def test_a_storm_of_cancelled_calls_breaks_nothing(nursery: trio.Nursery, 
     async with trio.open_nursery() as many:
         for _ in range(100):
             many.start_soon(stored, one)
+
+
+async def test_readers_that_come_and_go_leave_no_connection(nursery: trio.Nursery, server: RedisServer) -> None:
+    """A subscriber for each reader, which nobody ended."""
+    one, two = await node(nursery, server), await node(nursery, server)
+    await create(one)
+    for _ in range(50):
+        watch = Watch()
+        two.engine.watch("s", 0, watch.feed)
+        await until(lambda watch=watch: watch.numbers == [1, 2, 3])  # type: ignore[misc]
+        two.engine.unwatch("s")
+    assert len(await two.engine._connection().client_list()) <= 2 * (CONNECTIONS + 1)
+
+
+async def names(node: Node, pattern: str) -> dict[str, int]:
+    """The keys of that form, and the milliseconds for which they are there; -1: for ever."""
+    client = node.engine._connection()  # type: ignore[attr-defined]
+    return {key.decode(): await client.pttl(key) for key in await client.keys(f"stream-gateway:{pattern}")}
+
+
+async def test_a_last_write_that_is_made_again_keeps_no_name_longer(nursery: trio.Nursery, server: RedisServer) -> None:
+    made = Node(RedisEngine(server.url, retain_for=100))
+    await nursery.start(made.engine.run, made.heard.append)
+    last = write(1, 2, entry=msgspec.structs.replace(ENTRY, alias="a"), sealed=True)
+    for _ in range(2):
+        assert await made.engine.commit([last]) == [Outcome.STORED]
+    kept = await names(made, "?:*")
+    assert {f"stream-gateway:{name}" for name in ("s:s", "l:s", "a:a", "k:k")} <= set(kept)
+    assert 0 < max(left for key, left in kept.items() if not key.endswith(f":i:{made.engine.node}")) <= 100_000
+
+
+async def test_a_node_that_is_gone_leaves_no_inbox(nursery: trio.Nursery, server: RedisServer) -> None:
+    one, two = await node(nursery, server), await node(nursery, server)
+    inbox = f"i:{one.engine.node}"
+    await one.engine._connection().xadd(f"stream-gateway:{inbox}", {"w": b""})  # type: ignore[attr-defined]
+    await one.engine.beat()
+    (left,) = (await names(one, inbox)).values()
+    assert 0 < left <= 100_000
+    await one.engine.leave()
+    assert await names(two, inbox) == {}
+
+
+async def test_a_stream_that_cannot_be_understood_harms_nobody_else(nursery: trio.Nursery, server: RedisServer) -> None:
+    one = await node(nursery, server)
+    await create(one)
+    client = one.engine._connection()  # type: ignore[attr-defined]
+    await client.hset("stream-gateway:s:s", {"entry": b"\xc1", "node": "nobody"})
+    for ask in (one.engine.find("s"), one.engine.take("s", "e2")):
+        with pytest.raises(EngineUnavailable, match="cannot be read"):
+            await ask

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
+import stat
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,36 @@ def test_several_share_it_and_the_first_after_all_have_died_knows_that(tmp_path:
     fifth, alone = tables(path, shared=True)
     assert alone.orphans(10) == ["a"]
     fifth.close()
+
+
+def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
+    file, live = tables(tmp_path / "s.db")
+    live.commit([batch("a", 1, 1)])
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(("s.db", "s.db-wal", "s.db-shm", "s.db-lock"), 0o600)
+    file.close()
+
+
+def test_a_node_that_has_died_leaves_no_rows(tmp_path: Path) -> None:
+    file = File(str(tmp_path / "s.db"), shared=True)
+    clock = Clock()
+    dead, live = (Tables(file, node, lease=10, retain_for=100, clock=clock) for node in ("dead", "live"))
+    dead.beat()
+    dead.commit([batch("a", 1, 1)])
+    began = clock.now()
+    clock.now = lambda: began + 50
+    live.beat()
+    assert live.tell("a", b"hello")
+    live.purge()
+    assert dead.receive() == [b"hello"]  # it was only asleep
+    live.tell("a", b"hello")
+    clock.now = lambda: began + 200
+    live.beat()
+    live.purge()
+    assert file.reader.execute("SELECT node FROM nodes").fetchall() == [("live",)]
+    assert file.reader.execute("SELECT count(*) FROM messages").fetchone() == (0,)
+    assert live.orphans(10) == ["a"]
+    file.close()
 
 
 async def test_expired_streams_leave_no_rows(tmp_path: Path) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from stream_gateway.engines import codec
+from stream_gateway.engines.engine import EngineUnavailable, Stored
 from stream_gateway.guard.principal import ANONYMOUS
 from stream_gateway.streams.stream import MOVED
 from stream_protocols.cursor import Gap
@@ -356,6 +359,63 @@ async def test_when_all_have_lost_touch_nobody_takes_anything(cluster: Cluster, 
     assert [(await one.engine.find(stream.id)).head for stream in streams] == [2, 2]  # type: ignore[union-attr]
 
 
+async def test_a_takeover_that_storage_interrupts_is_finished_later(cluster: Cluster, autojump_clock: Clock) -> None:
+    one, two = await cluster.node(), await cluster.node()
+    stream = one.create()
+    await settle()
+    await trio.sleep(2 * LEASE)
+    take = two.engine.take
+
+    async def take_and_break(name: str, epoch: str) -> Stored | None:
+        await take(name, epoch)
+        two.engine.take = take  # type: ignore[method-assign]
+        cluster.shelf.broken = "out of order"
+        raise EngineUnavailable("no answer")
+
+    two.engine.take = take_and_break  # type: ignore[method-assign]
+    one.die()
+    await trio.sleep(4 * LEASE)
+    assert cluster.shelf.broken
+    cluster.shelf.broken = None
+    with trio.move_on_after(LEASE):  # a client comes before the node is sure of anything
+        await two.registry.open(stream.id, ANONYMOUS)
+    await trio.sleep(4 * LEASE)
+    assert (await two.registry.open(stream.id, ANONYMOUS)).state is State.FAILED
+
+
+async def test_an_orphan_that_cannot_be_read_ends_for_all(cluster: Cluster, autojump_clock: Clock) -> None:
+    one, two = await cluster.node(), await cluster.node()
+    stream = one.create(request=REQUEST)
+    await settle()
+    one.say(stream, "a")
+    await settle()
+    kept = cluster.shelf.streams[stream.id]
+    kept.batches[-1] = msgspec.structs.replace(kept.batches[-1], data=b"\xc1")
+    one.die()
+    await trio.sleep(3 * LEASE)
+    here = await two.registry.open(stream.id, ANONYMOUS)
+    assert kept.sealed
+    there = await (await cluster.node()).registry.open(stream.id, ANONYMOUS)
+    for found in (here, there):
+        assert isinstance(found.terminal, StreamFailed)
+        assert found.terminal.code == "storage_damaged"
+    assert here.log.head == there.log.head
+
+
+async def test_a_mirror_of_what_is_gone_lets_its_clients_go(cluster: Cluster, autojump_clock: Clock) -> None:
+    one, two = await cluster.node(), await cluster.node()
+    stream = one.create()
+    reader = await two.reader(stream.id)
+    one.die()
+    cluster.shelf.streams.clear()
+    await trio.sleep(2 * LEASE)
+    assert reader.outcome == "running"  # its owner may store it again
+    await trio.sleep(3 * LEASE)
+    assert reader.outcome == MOVED
+    with pytest.raises(UnknownStream):
+        await two.registry.open(stream.id, ANONYMOUS)
+
+
 # When storage fails
 
 
@@ -483,6 +543,29 @@ async def test_strict_pauses_the_producer_and_refuses_new_streams(strict: Cluste
     await trio.sleep(5)
     assert not stream.paused
     assert stream.log.head == 7
+
+
+async def test_strict_hands_over_each_record_once(strict: Cluster, autojump_clock: Clock) -> None:
+    one = await strict.node()
+    stream = one.create(request=REQUEST)
+
+    async def generate(stream: object) -> None:
+        await trio.sleep_forever()
+
+    one.registry.start(stream, generate)
+    await settle()
+    one.engine.awake = trio.Event()
+    one.say(stream, "a", "b")
+    await settle()
+    one.say(stream, "c")
+    one.scope.cancel()
+    await settle()
+    one.engine.awake.set()
+    await one.gone.wait()
+    found = await one.engine.read(stream.id, 0, 10**6)
+    assert [event for batch in found for event, _ in codec.decode(batch)][1:] == [
+        event for event, _ in texts("a", "b", "c")
+    ]
 
 
 # When a node leaves properly

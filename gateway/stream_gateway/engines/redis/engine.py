@@ -76,6 +76,7 @@ class RedisEngine(Engine):
         self._url = url
         self._prefix = f"{prefix}:"
         self._lease = _milliseconds(lease)
+        self._inbox_lease = 10 * self._lease
         self._retain_for = _milliseconds(retain_for)
         self._client: Redis[bytes] | None = None
         self._scripts: dict[str, Any] = {}
@@ -141,6 +142,14 @@ class RedisEngine(Engine):
             registered = self._scripts[script] = client.register_script(script)
         return await self._ask(registered(args=[self._prefix, *args]))
 
+    async def _show(self, script: str, *args: str | bytes | int) -> Stored | None:
+        """Run a script that answers with a stream."""
+        found = await self._call(script, *args)
+        try:
+            return _stored(found)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:  # another version's, or somebody else's
+            raise EngineUnavailable(f"Redis has a stream that cannot be read: {error}", retry_after=1) from None
+
     async def _ask(self, answer: Awaitable[T], patience: float = PATIENCE) -> T:
         try:
             with trio.fail_after(patience):
@@ -181,7 +190,7 @@ class RedisEngine(Engine):
 
     async def find(self, stream: str) -> Stored | None:
         """See `Engine`."""
-        return _stored(await self._call(scripts.FIND, stream))
+        return await self._show(scripts.FIND, stream)
 
     async def named(self, alias: str) -> str | None:
         """See `Engine`."""
@@ -266,11 +275,11 @@ class RedisEngine(Engine):
 
     async def beat(self) -> None:
         """See `Engine`."""
-        await self._ask(self._connection().set(f"{self._prefix}n:{self.node}", b"1", px=self._lease))
+        await self._call(scripts.BEAT, self.node, self._lease, self._inbox_lease)
 
     async def leave(self) -> None:
         """See `Engine`."""
-        await self._ask(self._connection().delete([f"{self._prefix}n:{self.node}"]))
+        await self._ask(self._connection().delete([f"{self._prefix}n:{self.node}", f"{self._prefix}i:{self.node}"]))
 
     async def orphans(self, limit: int) -> Sequence[str]:
         """See `Engine`."""
@@ -278,11 +287,11 @@ class RedisEngine(Engine):
 
     async def take(self, stream: str, epoch: str) -> Stored | None:
         """See `Engine`."""
-        return _stored(await self._call(scripts.TAKE, self.node, stream, epoch))
+        return await self._show(scripts.TAKE, self.node, stream, epoch)
 
     async def tell(self, stream: str, message: bytes) -> bool:
         """See `Engine`."""
-        return bool(await self._call(scripts.TELL, stream, message, INBOX, 10 * self._lease))
+        return bool(await self._call(scripts.TELL, stream, message, INBOX, self._inbox_lease))
 
 
 def _milliseconds(seconds: float) -> int:

@@ -45,8 +45,10 @@ for i = 4, #ARGV, 13 do
     else
         if entry ~= '' then
             redis.call('HSET', meta, 'entry', entry, 'alias', alias, 'key', key)
-            if alias ~= '' then redis.call('SET', p .. 'a:' .. alias, id, 'PX', {_DAY}) end
-            if key ~= '' then redis.call('SET', p .. 'k:' .. key, claim, 'PX', {_DAY}) end
+            local keep = {_DAY}
+            if now[3] == '1' then keep = math.max(1, redis.call('PTTL', meta)) end
+            if alias ~= '' then redis.call('SET', p .. 'a:' .. alias, id, 'PX', keep) end
+            if key ~= '' then redis.call('SET', p .. 'k:' .. key, claim, 'PX', keep) end
         end
         local head = tonumber(now[2])
         if count > 0 and tonumber(last) > head then
@@ -70,7 +72,9 @@ for i = 4, #ARGV, 13 do
                     redis.call('HSET', meta, 'sealed', 1)
                     redis.call('SREM', p .. 'r:' .. node, id)
                     local names = redis.call('HMGET', meta, 'alias', 'key')
-                    if names[1] and names[1] ~= '' then redis.call('PEXPIRE', p .. 'a:' .. names[1], keep) end
+                    if names[1] and names[1] ~= '' and redis.call('GET', p .. 'a:' .. names[1]) == id then
+                        redis.call('PEXPIRE', p .. 'a:' .. names[1], keep)
+                    end
                     if names[2] and names[2] ~= '' then redis.call('PEXPIRE', p .. 'k:' .. names[2], keep) end
                 end
                 redis.call('PEXPIRE', log, keep)
@@ -137,6 +141,12 @@ end
 return orphans
 """
 
+BEAT: Final = """
+local p, node = ARGV[1], ARGV[2]
+redis.call('SET', p .. 'n:' .. node, '1', 'PX', ARGV[3])
+redis.call('PEXPIRE', p .. 'i:' .. node, ARGV[4])
+"""
+
 TELL: Final = """
 local p, id, message, most, keep = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local found = redis.call('HMGET', p .. 's:' .. id, 'node', 'sealed')
@@ -160,6 +170,8 @@ local p, id = ARGV[1], ARGV[2]
 local found = redis.call('HMGET', p .. 's:' .. id, 'sealed', 'alias', 'key')
 if found[1] ~= '1' then return end
 redis.call('DEL', p .. 's:' .. id, p .. 'l:' .. id)
-if found[2] and found[2] ~= '' then redis.call('DEL', p .. 'a:' .. found[2]) end
+if found[2] and found[2] ~= '' and redis.call('GET', p .. 'a:' .. found[2]) == id then
+    redis.call('DEL', p .. 'a:' .. found[2])
+end
 if found[3] and found[3] ~= '' then redis.call('DEL', p .. 'k:' .. found[3]) end
 """

@@ -1,6 +1,8 @@
 """The database file: its tables, how it is opened, and who else has it open."""
 
+import contextlib
 import fcntl
+import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -52,6 +54,8 @@ class File:
 
     def __init__(self, path: str, *, fsync: Fsync = "checkpoint", shared: bool = False) -> None:
         self.path = path
+        for each in (f"{path}-lock", path):  # SQLite gives its other files the same mode
+            _make_private(each)
         self._lock = open(f"{path}-lock", "ab")  # noqa: SIM115 - it is open for as long as the database is
         try:
             alone = self._take_lock(shared)
@@ -119,6 +123,15 @@ class File:
         self.writer.close()
         self.reader.close()
         self._lock.close()
+
+
+def _make_private(path: str) -> None:
+    """Make a file that only its owner may read: what clients asked and were answered is in there.
+
+    One that is there is not touched: to close it would give up the locks that SQLite holds on it in this process.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 class transaction:

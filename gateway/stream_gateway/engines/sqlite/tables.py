@@ -15,6 +15,9 @@ PURGED: Final = 50
 FREED: Final = 256
 """Pages that are given back to the file system with it."""
 
+ASLEEP: Final = 9
+"""Leases that a node may oversleep before what it was told is dropped; it can come back all the same."""
+
 NEWS: Final = 500
 """Batches that are looked at in one go."""
 
@@ -93,8 +96,11 @@ class Tables:
     def claim(self, key: str, claim: Claim) -> Claim | None:
         now = time.time()
         with transaction(self._file.writer) as write:
-            query = "SELECT stream, asked FROM claims WHERE key = ? AND (until IS NULL OR until > ?)"
-            row = write.execute(query, (key, now)).fetchone()
+            query = (
+                "SELECT stream, asked FROM claims WHERE key = ? AND (until IS NULL OR until > ?)"
+                " AND NOT EXISTS (SELECT 1 FROM streams WHERE name = stream AND gone_at <= ?)"
+            )
+            row = write.execute(query, (key, now, now)).fetchone()
             if row is not None:
                 return Claim(*row)
             until = now + CLAIM_SECONDS
@@ -118,6 +124,8 @@ class Tables:
             for (name,) in over:
                 self._drop(name)
             write.execute("DELETE FROM claims WHERE until <= ?", (now,))
+            asleep = (self._clock.boot, self._clock.now() - ASLEEP * self._lease)
+            write.execute("DELETE FROM nodes WHERE boot != ? OR until <= ?", asleep)
             write.execute("DELETE FROM messages WHERE node NOT IN (SELECT node FROM nodes)")
         if over:
             self._file.writer.execute(f"PRAGMA incremental_vacuum({FREED})").fetchall()
