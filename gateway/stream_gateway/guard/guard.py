@@ -1,5 +1,6 @@
 """The guard: from what a client shows to who it is."""
 
+import math
 import time
 from pathlib import Path
 from typing import Final
@@ -41,7 +42,7 @@ class Guard:
     """
 
     def __init__(self, settings: GuardSettings, *, host: str | None = None) -> None:
-        self.quotas = Quotas()
+        self.quotas = Quotas(welcome=self.knows)
         self.auth_timeout = settings.auth_timeout
         self._settings = settings
         self._keys = _read(settings)
@@ -145,7 +146,7 @@ class Guard:
         if not 1 <= seconds <= longest:
             message = f"Field `lifetime` must be from 1 to {longest:g} seconds, not {seconds:g}."
             raise InvalidField(message, param="lifetime")
-        expires = int(time.time() + seconds)
+        expires = math.ceil(time.time() + seconds)
         return self._tokens.sign(grant, expires), expires
 
     # ---- changes

@@ -13,7 +13,7 @@ from typing import Final
 
 from stream_gateway.config import QuotaSettings
 from stream_gateway.guard.principal import Principal
-from stream_protocols.errors import TooManyRequests
+from stream_protocols.errors import TooManyRequests, Unauthorized
 
 MAX_ACCOUNTS: Final = 8_192
 """Accounts that are kept. Those with a stream or socket stay in any case, and those are limited elsewhere."""
@@ -130,10 +130,14 @@ class Quotas:
 
     Args:
         clock: seconds that never go back.
+        welcome: whether the principal of that id may still begin something.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, welcome: Callable[[str], bool] = lambda owner: True
+    ) -> None:
         self._clock = clock
+        self._welcome = welcome
         self._accounts: collections.OrderedDict[str, Account] = collections.OrderedDict()
 
     def __len__(self) -> int:
@@ -160,8 +164,11 @@ class Quotas:
             size: bytes of the request, from which its tokens are estimated.
 
         Raises:
+            Unauthorized: their key was revoked since they were recognised: a body may take its time.
             TooManyRequests: they have as many already, or have used up their tokens.
         """
+        if not self._welcome(principal.id):
+            raise Unauthorized("The API key has been revoked.")
         account = self._account(principal)
         if account is None:
             return Bill(None, 0, self._clock)

@@ -15,7 +15,7 @@ from stream_gateway.guard.addresses import Connections
 from stream_gateway.guard.guard import Guard
 from stream_gateway.guard.principal import ANONYMOUS, Grant, Principal
 from stream_gateway.guard.quotas import Bill, Quotas
-from stream_protocols.errors import TooManyRequests
+from stream_protocols.errors import TooManyRequests, Unauthorized
 
 
 class Clock:
@@ -131,6 +131,14 @@ def test_a_quota_that_changes_keeps_what_goes_on(quotas: Quotas) -> None:
     quotas.generation(principal(streams=5), 1)
     with pytest.raises(TooManyRequests):
         quotas.generation(principal(streams=1), 1)
+
+
+def test_who_is_not_welcome_any_more_begins_nothing(clock: Clock) -> None:
+    quotas = Quotas(clock, welcome=lambda owner: owner != "gone")
+    for who in (principal("gone"), principal("gone", streams=1)):
+        with pytest.raises(Unauthorized):
+            quotas.generation(who, 1)
+    quotas.generation(principal("here"), 1)
 
 
 def test_what_began_before_a_quota_changed_ends_all_the_same(quotas: Quotas) -> None:
