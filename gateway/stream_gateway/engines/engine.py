@@ -189,6 +189,10 @@ class Engine(abc.ABC):
         """Take an idempotency key for a stream that is about to be created; whose it is already, if it is."""
 
     @abc.abstractmethod
+    async def release(self, key: str, claim: Claim) -> None:
+        """Give a claimed key back, because its stream will not come; nothing happens when it has come."""
+
+    @abc.abstractmethod
     async def forget(self, stream: str) -> None:
         """Drop a stream that has ended."""
 

@@ -165,6 +165,14 @@ class MemoryEngine(Engine):
         self._shelf.claims[key] = (claim, self._shelf.now() + CLAIM_SECONDS)
         return None
 
+    async def release(self, key: str, claim: Claim) -> None:
+        """See `Engine`."""
+        await trio.lowlevel.checkpoint()
+        self._shelf.check()
+        taken, until = self._shelf.claims.get(key, (None, _NEVER))
+        if taken == claim and until != _NEVER:
+            del self._shelf.claims[key]
+
     async def forget(self, stream: str) -> None:
         """See `Engine`."""
         await trio.lowlevel.checkpoint()

@@ -10,12 +10,12 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from stream_gateway.engines import codec
-from stream_gateway.engines.engine import EngineUnavailable, Stored
+from stream_gateway.engines.engine import Claim, EngineUnavailable, Stored
 from stream_gateway.guard.principal import ANONYMOUS
 from stream_gateway.streams.stream import MOVED
 from stream_protocols.cursor import Gap
 from stream_protocols.errors import KeyConflict, Overloaded, UnknownStream
-from stream_protocols.events import StreamFailed
+from stream_protocols.events import StreamFailed, StreamStarted
 from stream_protocols.lifecycle import State
 from tests.gateway.streams.cluster import FINISHED, LEASE, REQUEST, Cluster
 from tests.gateway.streams.rig import sized, texts
@@ -236,6 +236,30 @@ async def test_a_key_is_one_stream_on_all_nodes(cluster: Cluster, autojump_clock
         await two.registry.claim("k", b"other", ANONYMOUS)
     with pytest.raises(KeyConflict):
         await one.registry.claim("k", b"other", ANONYMOUS)
+
+
+async def test_a_key_is_free_again_when_its_stream_is_refused(cluster: Cluster, autojump_clock: Clock) -> None:
+    one, two = await cluster.node(), await cluster.node()
+    _, name = await one.registry.claim("k", b"digest", ANONYMOUS)
+    assert name is not None
+    one.registry.release("k", name, b"digest", ANONYMOUS)
+    await settle()
+    with trio.CancelScope() as scope:  # a client that is gone when it has just got it
+        scope.cancel()
+        await one.registry.claim("k", b"digest", ANONYMOUS)
+    claim = one.engine.claim
+
+    async def slow(key: str, wanted: Claim) -> Claim | None:
+        await claim(key, wanted)
+        await trio.sleep_forever()
+        return None
+
+    one.engine.claim = slow  # type: ignore[method-assign]
+    with trio.move_on_after(1):
+        await one.registry.claim("k", b"digest", ANONYMOUS)
+    found, name = await two.registry.claim("k", b"digest", ANONYMOUS)
+    assert found is None
+    assert name is not None
 
 
 # When a node dies
@@ -543,6 +567,17 @@ async def test_strict_pauses_the_producer_and_refuses_new_streams(strict: Cluste
     await trio.sleep(5)
     assert not stream.paused
     assert stream.log.head == 7
+
+
+async def test_a_producer_that_says_nonsense_harms_its_stream_alone(strict: Cluster, autojump_clock: Clock) -> None:
+    one, two = await strict.node(), await strict.node()
+    broken, whole = one.create(), one.create()
+    reader = await two.reader(broken.id)
+    broken.extend([(StreamStarted("again"), None)])
+    one.say(whole, "a")
+    await settle()
+    assert (broken.abandoned, whole.log.head) == (True, 2)
+    assert isinstance(reader.subscription.stream.terminal, StreamFailed)
 
 
 async def test_strict_hands_over_each_record_once(strict: Cluster, autojump_clock: Clock) -> None:

@@ -165,6 +165,13 @@ redis.call('SET', key, ARGV[3], 'PX', ARGV[4])
 return nil
 """
 
+RELEASE: Final = """
+local key = ARGV[1] .. 'k:' .. ARGV[2]
+if redis.call('GET', key) == ARGV[3] and redis.call('EXISTS', ARGV[1] .. 's:' .. ARGV[4]) == 0 then
+    redis.call('DEL', key)
+end
+"""
+
 FORGET: Final = """
 local p, id = ARGV[1], ARGV[2]
 local found = redis.call('HMGET', p .. 's:' .. id, 'sealed', 'alias', 'key')

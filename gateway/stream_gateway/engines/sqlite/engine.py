@@ -165,6 +165,10 @@ class SqliteEngine(Engine):
         """See `Engine`."""
         return await self._write(self._tables.claim, key, claim)
 
+    async def release(self, key: str, claim: Claim) -> None:
+        """See `Engine`."""
+        await self._write(self._tables.release, key, claim.stream)
+
     async def forget(self, stream: str) -> None:
         """See `Engine`."""
         await self._write(self._tables.forget, stream)

@@ -107,6 +107,10 @@ class Tables:
             write.execute("REPLACE INTO claims VALUES (?, ?, ?, ?)", (key, claim.stream, claim.asked, until))
         return None
 
+    def release(self, key: str, stream: str) -> None:
+        with transaction(self._file.writer) as write:
+            write.execute("DELETE FROM claims WHERE key = ? AND stream = ? AND until IS NOT NULL", (key, stream))
+
     def forget(self, stream: str) -> None:
         with transaction(self._file.writer) as write:
             if write.execute("SELECT 1 FROM streams WHERE name = ? AND sealed", (stream,)).fetchone():
