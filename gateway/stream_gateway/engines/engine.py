@@ -239,5 +239,11 @@ class Engine(abc.ABC):
         Whoever does not hear the answer asks again with the same epoch."""
 
     @abc.abstractmethod
+    async def tell_all(self, messages: Sequence[tuple[str, bytes]]) -> Sequence[bool]:
+        """Send something to each of these streams' owners, in one go; False where there is none. It may be lost when
+        either dies."""
+
     async def tell(self, stream: str, message: bytes) -> bool:
-        """Send something to a stream's owner; False when there is none. It may be lost when either dies."""
+        """Send something to one stream's owner (see `tell_all`)."""
+        (told,) = await self.tell_all([(stream, message)])
+        return told

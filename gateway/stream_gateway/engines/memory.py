@@ -274,10 +274,13 @@ class MemoryEngine(Engine):
         kept.fence += 1
         return self._stored(kept)
 
-    async def tell(self, stream: str, message: bytes) -> bool:
+    async def tell_all(self, messages: Sequence[tuple[str, bytes]]) -> Sequence[bool]:
         """See `Engine`."""
         await trio.lowlevel.checkpoint()
         self._shelf.check()
+        return [self._tell(stream, message) for stream, message in messages]
+
+    def _tell(self, stream: str, message: bytes) -> bool:
         kept = self._shelf.streams.get(stream)
         deliver = None if kept is None or kept.sealed else self._shelf.inboxes.get(kept.node)
         if deliver is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -178,6 +179,29 @@ async def test_the_lease_does_not_run_while_somebody_reads_elsewhere(cluster: Cl
     assert stream.state is State.RUNNING
     await trio.sleep(30)
     assert stream.state is State.CANCELLED
+
+
+async def test_many_are_read_elsewhere_through_an_engine_that_takes_its_time(
+    cluster: Cluster, autojump_clock: Clock
+) -> None:
+    one, two = await cluster.node(), await cluster.node()
+    streams = [one.create(lease=5) for _ in range(50)]
+
+    async def generate(stream: object) -> None:
+        await trio.sleep_forever()
+
+    for stream in streams:
+        one.registry.start(stream, generate)
+        await two.reader(stream.id)
+    tell_all = two.engine.tell_all
+
+    async def slow(messages: Sequence[tuple[str, bytes]]) -> Sequence[bool]:
+        await trio.sleep(0.2)
+        return await tell_all(messages)
+
+    two.engine.tell_all = slow  # type: ignore[method-assign]
+    await trio.sleep(5 * LEASE)
+    assert {stream.state for stream in streams} == {State.RUNNING}
 
 
 async def test_readers_on_a_node_that_died_do_not_count(cluster: Cluster, autojump_clock: Clock) -> None:

@@ -294,9 +294,10 @@ class RedisEngine(Engine):
         """See `Engine`."""
         return await self._show(scripts.TAKE, self.node, stream, epoch)
 
-    async def tell(self, stream: str, message: bytes) -> bool:
+    async def tell_all(self, messages: Sequence[tuple[str, bytes]]) -> Sequence[bool]:
         """See `Engine`."""
-        return bool(await self._call(scripts.TELL, stream, message, INBOX, self._inbox_lease))
+        args = [part for message in messages for part in message]
+        return [bool(told) for told in await self._call(scripts.TELL, INBOX, self._inbox_lease, *args)]
 
 
 def _milliseconds(seconds: float) -> int:

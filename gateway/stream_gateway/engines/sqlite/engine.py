@@ -201,6 +201,6 @@ class SqliteEngine(Engine):
         """See `Engine`."""
         return await self._write(self._tables.take, stream, epoch)
 
-    async def tell(self, stream: str, message: bytes) -> bool:
+    async def tell_all(self, messages: Sequence[tuple[str, bytes]]) -> Sequence[bool]:
         """See `Engine`."""
-        return await self._write(self._tables.tell, stream, message)
+        return await self._write(self._tables.tell_all, messages)
