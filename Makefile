@@ -8,8 +8,8 @@ CASE ?= steady
 
 .PHONY: run test check types bench bench-full profile conformance docs fmt clean
 
-run: $(SETUP)            ## serve on 127.0.0.1:8080 with the embedded demo provider
-	@$(BIN)/stream-gateway serve
+run: $(SETUP)            ## serve on 127.0.0.1:8080 with the embedded demo provider; ARGS="--port 9000"
+	@$(BIN)/stream-gateway serve $(ARGS)
 
 test: check              ## everything: format, lint, types, all tests
 	$(BIN)/python -m pytest

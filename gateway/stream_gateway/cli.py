@@ -1,7 +1,8 @@
 """The command `stream-gateway`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -28,10 +29,18 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="A gateway for real-time AI streams: numbered, resumable, over WebSocket, SSE and HTTP/2.",
 )
 
+Flag = Annotated[bool, typer.Option("--version", help="Say which version this is.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="TOML file; without one, the demo provider.")]
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Flag = False) -> None:
+    """A gateway for real-time AI streams: numbered, resumable, over WebSocket, SSE and HTTP/2."""
+    if version:
+        typer.echo(f"stream-gateway {metadata.version('stream-gateway')}")
+        raise typer.Exit
 
 
 @app.command()
@@ -71,7 +80,11 @@ def check(config: Annotated[Path, typer.Argument(help="The TOML file to check.")
     found = [_with_file(problem, config) for use in _uses(settings) for problem in _problems_of(use)]
     if found:
         _fail(*found)
-    typer.echo(f"{config}: good; {len(settings.providers)} providers, {len(settings.routes)} routes.")
+    typer.echo(f"{config}: good; {_count(settings.providers, 'provider')}, {_count(settings.routes, 'route')}.")
+
+
+def _count(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
 def _uses(settings: Config) -> Iterator[Callable[[], object]]:
@@ -103,11 +116,6 @@ def _with_file(problem: str, config: Path) -> str:
 app.add_typer(keys, name="keys")
 app.command()(terminal.chat)
 app.command()(terminal.tail)
-
-
-def main() -> None:
-    """The console script."""
-    app()
 
 
 def _load(path: Path | None, host: str | None, port: int | None, control_port: int | None) -> Config:
@@ -143,7 +151,3 @@ def _fail(*problems: str) -> NoReturn:
     for problem in problems:
         typer.echo(f"stream-gateway: {problem}", err=True)
     raise typer.Exit(2)
-
-
-if __name__ == "__main__":
-    main()

@@ -9,6 +9,7 @@ import openai
 import pytest
 import trio
 
+from stream_gateway.config import Config
 from stream_gateway.guard.principal import ANONYMOUS
 from tests.doubles import sdk as openai_sdk
 from tests.doubles.gate import Gate
@@ -23,6 +24,13 @@ from tests.doubles.waiting import until
 pytestmark = unfinished_generators
 
 KEEPALIVE = 0.1
+DIALECTS = ("native", "openai_chat", "openai_responses", "anthropic", "gemini")
+ASKED: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {"messages": MESSAGES},
+    "/v1/responses": {"input": "Hello"},
+    "/v1/messages": {"messages": MESSAGES, "max_tokens": 100},
+}
+"""Vendors' paths, Gemini's aside, whose SDKs take no comments."""
 
 
 @pytest.fixture
@@ -64,12 +72,21 @@ async def test_after_events_that_took_their_time(upstream: OpenAIServer, serve: 
 async def test_on_every_kind_of_event_stream(upstream: OpenAIServer, gateway: ServedGateway) -> None:
     upstream.scripts["m"] = Script(gate=(gate := Gate()))
     stream = (await gateway.create("m"))["id"]
-    audience = [(await gateway.subscribe(stream, dialect=dialect)).events() for dialect in ("native", "openai_chat")]
+    audience = [(await gateway.subscribe(stream, dialect=dialect)).events() for dialect in DIALECTS]
+    for path, body in ASKED.items():
+        audience.append((await gateway.request("POST", path, payload={**body, "model": "m", "stream": True})).events())
     for events in audience:
         await events.until_comments(3)
     gate.open()
     for events in audience:
         assert len(await events.rest()) > 5
+
+
+def test_a_silence_is_broken_before_proxies_end_it() -> None:
+    """Load balancers close what is silent for 60 s; 55 s are the longest poll."""
+    config = Config()
+    assert config.server.keepalive < 55
+    assert config.sockets.ping_interval < 55
 
 
 @pytest.mark.parametrize("accept", ["text/event-stream", "application/x-ndjson"])

@@ -1,4 +1,4 @@
-"""What users of comparable systems ran into; the comment names the report (repository#number)."""
+"""What users of comparable systems ran into; each test names where it was met."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.doubles.faults import Ending
 from tests.doubles.gate import Gate
 from tests.doubles.gateway_client import CHAT, chat_body, last_id, native_text, openai_text, types
 from tests.doubles.http_reader import Truncated
-from tests.doubles.openai_script import Script, words
+from tests.doubles.openai_script import Extras, Script, words
 from tests.doubles.openai_server import OpenAIServer
 from tests.doubles.raw_client import EventStream
 from tests.doubles.served_gateway import Serve, ServedGateway
@@ -30,7 +30,7 @@ UNICODE = ("für ", "日本語 ", "🎉🏳️‍🌈 ", "é ")
 async def test_each_token_arrives_before_the_next_is_made(
     upstream: OpenAIServer, gateway: ServedGateway, path: str
 ) -> None:
-    """litellm#26102: 49 tokens in one millisecond, collected on the way."""
+    """litellm: 49 tokens in one millisecond, collected on the way."""
     upstream.scripts["m"] = Script(deltas=words(49), gate=(gate := Gate()))
     if path == "chat":
         events = (await gateway.chat("m")).events()
@@ -44,7 +44,7 @@ async def test_each_token_arrives_before_the_next_is_made(
 
 
 async def test_the_head_is_not_held_back(upstream: OpenAIServer, gateway: ServedGateway) -> None:
-    """litellm#39431: the response began with the first token and not with the upstream's answer."""
+    """litellm: the response began with the first token and not with the upstream's answer."""
     upstream.scripts["m"] = Script(gate=Gate())
     response = await gateway.chat("m")
     assert response.status == 200
@@ -79,13 +79,13 @@ def _server_sockets(client: trio.socket.SocketType) -> list[socket.socket]:
 
 
 async def test_headers_for_buffering_proxies(gateway: ServedGateway) -> None:
-    """litellm#28384: nginx buffers a stream without X-Accel-Buffering."""
+    """litellm: nginx buffers a stream without X-Accel-Buffering."""
     response = await gateway.chat("demo-n3-gap0")
     assert response.head["x-accel-buffering"] == "no"
 
 
 async def test_no_length_of_the_upstream_is_passed_on(upstream: OpenAIServer, gateway: ServedGateway) -> None:
-    """envoy ai-gateway#2391: a stale content-length cuts the body."""
+    """envoy ai-gateway: a stale content-length cuts the body."""
     upstream.scripts["renamed-by-route"] = Script()
     response = await gateway.chat("renamed", stream=False)
     body = await response.read()
@@ -97,7 +97,7 @@ async def test_no_length_of_the_upstream_is_passed_on(upstream: OpenAIServer, ga
 async def test_events_split_anywhere_by_the_upstream(
     upstream: OpenAIServer, gateway: ServedGateway, split: int
 ) -> None:
-    """ai-gateway#2162 (usage lost), bifrost#5604 (terminal frame), litellm#18842 (inside a character)."""
+    """ai-gateway (usage lost), bifrost (terminal frame), litellm (inside a character)."""
     upstream.scripts["m"] = script = Script(deltas=UNICODE, split=split)
     events = await (await gateway.chat("m", stream_options={"include_usage": True})).events().rest()
     assert openai_text(events) == script.text
@@ -107,7 +107,7 @@ async def test_events_split_anywhere_by_the_upstream(
 
 @pytest.mark.deadline(5)
 async def test_an_upstream_that_compresses(upstream: OpenAIServer, gateway: ServedGateway) -> None:
-    """kong#14893: a compressed upstream answered with an empty body."""
+    """kong: a compressed upstream answered with an empty body."""
     upstream.scripts["m"] = script = Script(deltas=UNICODE, gzip=True, gate=(gate := Gate()))
     events = (await gateway.chat("m")).events()
     seen = await events.take(1)
@@ -134,7 +134,7 @@ async def test_an_upstream_that_ends_by_closing(upstream: OpenAIServer, gateway:
 async def test_the_provider_stops_when_the_client_has_gone(
     upstream: OpenAIServer, gateway: ServedGateway, stream: bool
 ) -> None:
-    """litellm#3341, bifrost#3164: still generating; litellm#37140: non-stream requests never cancelled."""
+    """litellm, bifrost: still generating; and a request that is not streamed was never cancelled."""
     upstream.scripts["m"] = Script(gate=Gate())
     connection = await gateway.connect()
     await connection.send(connection.render("POST", CHAT, payload=chat_body("m", stream=stream)))
@@ -144,7 +144,7 @@ async def test_the_provider_stops_when_the_client_has_gone(
 
 
 async def test_an_abandoned_stream_is_accounted_for(upstream: OpenAIServer, gateway: ServedGateway) -> None:
-    """litellm#14457, tensorzero#475: what a disconnected client's stream had cost was never seen again."""
+    """litellm, tensorzero: what a disconnected client's stream had cost was never seen again."""
     upstream.scripts["m"] = Script(deltas=words(20), gate=Gate(10))
     response = await gateway.chat("m")
     await response.events().take(8)
@@ -155,8 +155,20 @@ async def test_an_abandoned_stream_is_accounted_for(upstream: OpenAIServer, gate
     assert native_text(events).startswith("".join(words(7)))
 
 
+async def test_what_an_abandoned_stream_has_cost_is_counted(upstream: OpenAIServer, gateway: ServedGateway) -> None:
+    """litellm: as far as the provider has told it, here in every chunk."""
+    told = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
+    upstream.scripts["m"] = Script(deltas=words(20), gate=Gate(10), extras=Extras(top={"usage": told}))
+    response = await gateway.chat("m")
+    await response.events().take(8)
+    await response.connection.reset()
+    await until(lambda: sum(target.cancelled for target in gateway.now.targets) == 1)
+    (target,) = (target for target in gateway.now.targets if target.cancelled)
+    assert (target.input_tokens, target.output_tokens) == (7, 3)
+
+
 async def test_an_abandoned_stream_gives_its_connection_back(upstream: OpenAIServer, gateway: ServedGateway) -> None:
-    """bifrost#6802: one abandoned stream held a connection for ever; bifrost#828: tasks grew."""
+    """bifrost: one abandoned stream held a connection for ever, and tasks grew."""
     upstream.scripts["m"] = Script(gate=Gate(1))
     tasks: int | None = None
     for _ in range(20):
@@ -184,7 +196,7 @@ def _at_most(tasks: int) -> bool:
 
 @pytest.mark.parametrize("ending", [Ending.RESET, Ending.CLOSE, Ending.NO_DONE])
 async def test_a_dead_upstream_is_no_clean_end(upstream: OpenAIServer, gateway: ServedGateway, ending: Ending) -> None:
-    """portkey#1797, bifrost#5546."""
+    """portkey, bifrost: a truncated answer looked whole."""
     upstream.scripts["m"] = script = Script(deltas=words(5), ending=ending, gate=(gate := Gate(5)))
     stream = (await gateway.create("m", lease=60))["id"]
     events = (await gateway.subscribe(stream)).events()
@@ -199,7 +211,7 @@ async def test_a_dead_upstream_is_no_clean_end(upstream: OpenAIServer, gateway: 
 
 
 async def test_an_error_in_band_is_passed_on(upstream: OpenAIServer, gateway: ServedGateway) -> None:
-    """litellm#40578: swallowed; bifrost#6783: wrapped into a private envelope."""
+    """litellm: swallowed; bifrost: wrapped into a private envelope."""
     upstream.scripts["m"] = Script(ending=Ending.ERROR)
     events = await (await gateway.chat("m")).events().rest()
     assert events[-1].json == {
@@ -223,7 +235,7 @@ async def test_a_dead_upstream_is_an_error_for_a_whole_reply(upstream: OpenAISer
 
 
 async def test_a_silent_upstream_times_out(serve: Serve, upstream: OpenAIServer) -> None:
-    """tensorzero#6328: no idle timeout on the upstream."""
+    """tensorzero: no idle timeout on the upstream."""
     gateway = await serve(provider={"silence_timeout": 0.2})
     for script in (Script(ending=Ending.SILENCE), Script(head_gate=Gate())):
         upstream.scripts["m"] = script
@@ -235,7 +247,7 @@ async def test_a_silent_upstream_times_out(serve: Serve, upstream: OpenAIServer)
 
 
 async def test_a_slow_upstream_that_talks_is_not_silent(serve: Serve, upstream: OpenAIServer) -> None:
-    """agentgateway#3477: the timer ran on something else than the upstream's bytes and killed healthy streams."""
+    """agentgateway: the timer ran on something else than the upstream's bytes and killed healthy streams."""
     gateway = await serve(provider={"silence_timeout": 0.3})
     upstream.scripts["m"] = script = Script(deltas=words(12), gate=(gate := Gate()))
     events = (await gateway.chat("m")).events()
@@ -253,7 +265,7 @@ async def test_a_slow_upstream_that_talks_is_not_silent(serve: Serve, upstream: 
 
 
 async def test_history_and_live_meet_without_a_seam(upstream: OpenAIServer, gateway: ServedGateway) -> None:
-    """mercure#178: at the hand-over a message came twice or never; centrifugo#510: lost on reconnect."""
+    """mercure: at the hand-over a message came twice or never; centrifugo: lost on reconnect."""
     upstream.scripts["m"] = script = Script(deltas=words(300), gate=(gate := Gate()))
     stream = (await gateway.create("m", lease=60))["id"]
     seen: list[str] = []
@@ -271,7 +283,7 @@ async def test_history_and_live_meet_without_a_seam(upstream: OpenAIServer, gate
 
 
 async def test_a_stop_beats_a_resume(upstream: OpenAIServer, gateway: ServedGateway) -> None:
-    """vercel/ai#6502: stopped streams came back to life when their page was reloaded."""
+    """vercel/ai: stopped streams came back to life when their page was reloaded."""
     upstream.scripts["m"] = Script(deltas=words(10), gate=Gate(4))
     response = await gateway.chat("m", headers={"Stream-Lease": "60"})
     seen = await response.events().take(3)
@@ -280,6 +292,33 @@ async def test_a_stop_beats_a_resume(upstream: OpenAIServer, gateway: ServedGate
     again = await gateway.chat("m", headers={"Last-Event-ID": last_id(seen)})
     assert "[DONE]" not in [event.data for event in await again.events().rest()]
     assert len(upstream.exchanges) == 1
+
+
+@pytest.mark.parametrize("stopped_first", [True, False])
+async def test_a_stop_is_final_for_whoever_reads_along(
+    upstream: OpenAIServer, gateway: ServedGateway, stopped_first: bool
+) -> None:
+    """vercel/ai: a resume that met a stop hung, or generated anew."""
+    upstream.scripts["m"] = Script(deltas=words(10), gate=Gate(4))
+    created = await gateway.create("m", lease=60)
+    seen = await (await gateway.subscribe(created["id"])).events().take(3)
+    if stopped_first:
+        await gateway.request("DELETE", created["links"]["self"])
+    resumed = await gateway.subscribe(created["id"], last=last_id(seen))
+    if not stopped_first:
+        await gateway.request("DELETE", created["links"]["self"])
+    assert types(await resumed.events().rest())[-1] == "stream.cancelled"
+    assert len(upstream.exchanges) == 1
+
+
+async def test_a_long_history_comes_in_pieces(upstream: OpenAIServer, gateway: ServedGateway) -> None:
+    """open-agents: one publish of 91 MB when somebody came late."""
+    upstream.scripts["m"] = script = Script(deltas=tuple(word.ljust(1000, ".") for word in words(1000)))
+    stream = (await gateway.create("m", lease="finish"))["id"]
+    await until(lambda: gateway.now.running == 0)
+    events = await (await gateway.subscribe(stream)).events().rest()
+    assert native_text(events) == script.text
+    assert max(len(event.data) for event in events) < 200_000
 
 
 # ---- backpressure
@@ -308,7 +347,7 @@ async def held_up(
 
 
 async def test_a_full_log_stops_the_provider(serve: Serve, upstream: OpenAIServer) -> None:
-    """opencode#19493: buffers without a cap (187 GB). Here the provider has to wait, and feels it."""
+    """opencode: buffers without a cap (187 GB). Here the provider has to wait, and feels it."""
     gateway, laggard, reader = await held_up(serve, upstream, stall_timeout=60)
     exchange = await upstream.next_exchange()
     stream = reader.response.head["stream-id"]
@@ -322,7 +361,7 @@ async def test_a_full_log_stops_the_provider(serve: Serve, upstream: OpenAIServe
 
 
 async def test_a_laggard_is_let_go_for_the_others(serve: Serve, upstream: OpenAIServer) -> None:
-    """aspnetcore#46847: one slow client stalls the group; uWebSockets.js#499: what it missed went silently."""
+    """aspnetcore: one slow client stalls the group; uWebSockets.js: what it missed went silently."""
     gateway, laggard, reader = await held_up(serve, upstream, stall_timeout=2.0)
     assert native_text(await reader.rest()) == BIG.text
     assert gateway.now.log_bytes < 400_000

@@ -14,7 +14,7 @@ import stream_protocols
 GATEWAY = Path(stream_gateway.__file__).parent
 PROTOCOLS = Path(stream_protocols.__file__).parent
 
-ASSEMBLING = {"cli", "api", "asgi", "gateway", "serving"}
+ASSEMBLING = {"__main__", "cli", "api", "asgi", "gateway", "serving"}
 """Who may know everything."""
 
 LEAVES = {"config", "tls", "systemd"}

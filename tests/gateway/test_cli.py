@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -62,7 +63,7 @@ def test_a_good_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "sk-1")
     result = run("check", file)
     assert result.exit_code == 0
-    assert result.stdout == f"{file}: good; 1 providers, 1 routes.\n"
+    assert result.stdout == f"{file}: good; 1 provider, 1 route.\n"
     assert result.stderr == ""
 
 
@@ -105,6 +106,12 @@ def test_without_a_command_it_says_what_there_is() -> None:
     assert "check" in result.output
 
 
+def test_its_version() -> None:
+    result = run("--version")
+    assert result.exit_code == 0
+    assert re.fullmatch(r"stream-gateway \d+\.\d+\.\d+\S*\n", result.stdout)
+
+
 # serve
 
 
@@ -144,7 +151,7 @@ def test_a_gateway_serves_until_it_is_told_to_stop(number: signal.Signals) -> No
     command = [
         sys.executable,
         "-m",
-        "stream_gateway.cli",
+        "stream_gateway",
         "serve",
         "--port",
         "0",
@@ -170,3 +177,4 @@ def test_a_gateway_serves_until_it_is_told_to_stop(number: signal.Signals) -> No
     assert process.returncode == 0
     assert [json.loads(line)["event"] for line in log.splitlines()[-2:]] == ["stopping", "stopped"]
     assert f"127.0.0.1:{listening['port']}/v1/chat/completions" in output
+    assert re.search(r"http://127\.0\.0\.1:[1-9]\d*/console\n", output)

@@ -61,11 +61,11 @@ def read(text: str, **environ: str) -> Config:
 
 
 def error_of(text: str, **environ: str) -> str:
-    """The error's sentence; it has to begin with the file's name, and to be one sentence."""
+    """The error's sentence; it has to begin with the file's name, or the variable's, and to be one sentence."""
     with pytest.raises(ConfigError) as caught:
         read(text, **environ)
     message = str(caught.value)
-    assert message.startswith("gateway.toml: ")
+    assert message.startswith(("gateway.toml: ", *(f"environment variable {name}: " for name in environ)))
     assert message.endswith((".", "?"))
     assert "\n" not in message
     return message.removeprefix("gateway.toml: ")
@@ -246,6 +246,11 @@ def test_what_is_no_base_url(url: str) -> None:
     assert message == f'key `providers."p".base_url`: expected an http:// or https:// URL, got `{url}`.'
 
 
+def test_where_browsers_find_the_gateway_is_an_address() -> None:
+    message = error_of("[control]\ngateway_url = 'gateway.example'")
+    assert message == "key `control.gateway_url`: expected an http:// or https:// URL, got `gateway.example`."
+
+
 def test_one_key_is_enough() -> None:
     message = error_of("[providers.p]\ndialect='openai_chat'\nbase_url='http://x'\napi_key_env='A'\napi_key_file='b'")
     assert message == 'key `providers."p"`: give api_key_env or api_key_file, not both.'
@@ -299,6 +304,12 @@ def test_the_environment_is_checked_like_the_file() -> None:
     assert "`server.port`: expected `int`, got `str`" in error_of("", STREAM_GATEWAY_SERVER__PORT="many")
     assert "`server.prot` is not known; did you mean `port`?" in error_of("", STREAM_GATEWAY_SERVER__PROT="1")
     assert "`server`: expected `object`" in error_of("server = 5", STREAM_GATEWAY_SERVER__PORT="1")
+
+
+def test_a_mistake_of_the_environment_is_not_looked_for_in_the_file() -> None:
+    for name, value in (("STREAM_GATEWAY_SERVER__PORT", "many"), ("STREAM_GATEWAY_SERVER__PROT", "1")):
+        assert error_of("", **{name: value}).startswith(f"environment variable {name}: key `server.")
+    assert error_of('[server]\nport = "many"').startswith("key `server.port`")
 
 
 def test_the_real_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -379,7 +390,7 @@ def test_what_cannot_be_meant_is_told_together_too() -> None:
 
 def test_mistakes_of_the_environment_are_among_them() -> None:
     found = problems_of("[log]\nlevle = 1\n", STREAM_GATEWAY_SERVR__PORT="1", STREAM_GATEWAY_SERVER__PORT="x")
-    assert [problem.split()[0] for problem in found] == ["environment", "key", "key"]
+    assert [problem.split()[0] for problem in found] == ["environment", "key", "environment"]
 
 
 def test_workers_have_to_share_what_they_serve() -> None:

@@ -3,7 +3,7 @@ import { at, make, say } from "./dom.js";
 import { clock, NONE } from "./format.js";
 import type { Column, Series } from "./series.js";
 
-const HEIGHT = 168;
+const HEIGHT = 164;
 const AXIS = 58;
 
 /** One line: what it is called, and how it is drawn. Dashes tell lines apart where colours do not. */
@@ -32,6 +32,7 @@ export class Chart {
   private readonly _plotted: HTMLElement;
   private readonly _values: HTMLElement[] = [];
   private readonly _swatches: HTMLElement[] = [];
+  private readonly _colours = new Map<Element, string>();
   private readonly _when = make("span", "when");
   private readonly _plot: uPlot;
 
@@ -45,7 +46,10 @@ export class Chart {
     this._figure.append(this._caption(), this._plotted);
     this._plot = new uPlot(this._plotting(), [[], ..._options.lines.map(() => [])], this._plotted);
     new ResizeObserver(() => this._plot.setSize(this._size())).observe(this._plotted);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this._plot.redraw());
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+      this._colours.clear();
+      this._plot.redraw();
+    });
   }
 
   /** Show what there is now. */
@@ -81,18 +85,18 @@ export class Chart {
       padding: [10, 26, 0, 0],
       scales: { x: { time: true }, y: { range: (_, __, max) => [0, ceiling(Math.max(max || 0, least))] } },
       axes: [
-        { ...this._axis(), space: 70, size: 28, values: (_, ticks) => ticks.map((tick) => clock(tick)) },
+        { ...this._axis(), space: 70, size: 22, values: (_, ticks) => ticks.map((tick) => clock(tick)) },
         { ...this._axis(), space: 34, size: AXIS, values: (_, ticks) => ticks.map((tick) => format(tick)) },
       ],
       series: [
         {},
         ...lines.map((line, index) => ({
-          stroke: () => this._colour(index),
+          stroke: () => this._colour(this._swatches[index]!),
           width: 1.75,
           points: { show: false },
           spanGaps: false,
           ...(line.dash ? { dash: line.dash } : {}),
-          ...(line.fill ? { fill: () => `color-mix(in srgb, ${this._colour(index)} 12%, transparent)` } : {}),
+          ...(line.fill ? { fill: () => `color-mix(in srgb, ${this._colour(this._swatches[index]!)} 12%, transparent)` } : {}),
         })),
       ],
       hooks: { setCursor: [() => this._legend()] },
@@ -101,17 +105,19 @@ export class Chart {
 
   private _axis(): uPlot.Axis {
     return {
-      stroke: () => getComputedStyle(this._when).color,
-      grid: { stroke: () => getComputedStyle(this._figure).borderTopColor, width: 1 },
+      stroke: () => this._colour(this._when),
+      grid: { stroke: () => this._colour(this._figure, "borderTopColor"), width: 1 },
       ticks: { show: false },
       font: "11px system-ui, sans-serif",
       gap: 6,
     };
   }
 
-  /** As the sheet has it for the user's scheme: custom properties do not say what they come to. */
-  private _colour(index: number): string {
-    return getComputedStyle(this._swatches[index]!).color;
+  /** As the sheet has it for the user's scheme: custom properties do not say what they come to. Asked once: it is dear. */
+  private _colour(element: Element, property: "color" | "borderTopColor" = "color"): string {
+    let colour = this._colours.get(element);
+    if (!colour) this._colours.set(element, (colour = getComputedStyle(element)[property]));
+    return colour;
   }
 
   private _size(): { width: number; height: number } {

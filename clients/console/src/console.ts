@@ -104,7 +104,7 @@ function tell({ kind, text, problem = "" }: Standing): void {
 setInterval(() => {
   const silent = Date.now() - arrived;
   at("board").classList.toggle("stale", arrived > 0 && silent > STALE);
-  say(at("since"), arrived > 0 && silent > STALE ? `What you see is ${seconds(Math.round(silent / 1000))} old.` : "");
+  say(at("since"), arrived > 0 && silent > STALE ? `what you see is ${seconds(Math.round(silent / 1000))} old` : "");
 }, 1000);
 
 void feed.run();

@@ -16,10 +16,13 @@ export interface FeedReader {
 }
 
 const CARRIERS = { websocket: "WebSocket", sse: "server-sent events", ndjson: "lines of JSON", poll: "long polls" };
+const LOST = "Connection lost, trying again";
 
 /** Seconds for which the client tries by itself; then the feed is asked for anew, as after a restart. */
 const PATIENCE = 15;
-const LONGEST_WAIT = 10;
+
+/** Seconds between two tries at most: somebody looks at it, and it is one page. */
+const LONGEST_WAIT = 5;
 
 /** Reads the console's feed, for as long as the page is open. */
 export class Feed {
@@ -60,12 +63,13 @@ export class Feed {
       return { kind: "draining", text: "The gateway is stopping" };
     } catch (error) {
       const problem = error instanceof AdminError ? { problem: error.message } : {};
-      return { kind: "lost", text: "Connection lost, trying again…", ...problem };
+      return { kind: "lost", text: `${LOST}…`, ...problem };
     }
   }
 
   private async _read(url: string, { stream, token, cursor }: Way): Promise<void> {
-    const client = new Client(url, { token, onStatus: (status) => this._onStatus(status), settings: { patience: PATIENCE } });
+    const settings = { patience: PATIENCE, backoffCap: LONGEST_WAIT };
+    const client = new Client(url, { token, settings, onStatus: (status) => this._onStatus(status) });
     try {
       const events = client.attach(stream, { after: this._cursor ?? cursor });
       for await (const event of events) {
@@ -82,7 +86,7 @@ export class Feed {
 
   private _onStatus({ kind, transport, wait = 0 }: Status): void {
     if (kind === "connected") this._reader.tell({ kind: "live", text: `Live over ${CARRIERS[transport]}` });
-    else this._reader.tell({ kind: "lost", text: `Connection lost, trying again${wait >= 1 ? ` in ${Math.ceil(wait)} s` : ""}…` });
+    else this._reader.tell({ kind: "lost", text: `${LOST}${wait >= 1 ? ` in ${Math.ceil(wait)} s` : ""}…` });
   }
 }
 

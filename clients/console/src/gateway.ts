@@ -37,4 +37,5 @@ export function obstacle(reach: Exclude<Reach, "open">, url: string): string {
 }
 
 export const UNKNOWN =
-  "The gateway listens on a Unix socket, which browsers cannot reach. Set control.gateway_url to the address of what is in front of it.";
+  "The gateway listens on a Unix socket, which browsers cannot reach. " +
+  "Set control.gateway_url to the address of what is in front of it.";

@@ -74,13 +74,18 @@ export class Panels {
     for (const [state, { count, bar }] of this._counts) {
       const streams = health[state] ?? 0;
       say(count, number(streams));
+      toggle(bar, streams > 0);
       bar.style.flexGrow = String(running ? streams / running : 0);
     }
   }
 
   /** Let a cell of a row lead to its stream. */
   private _linked(made: HTMLTableRowElement, cell: number, stream?: string | null): HTMLTableRowElement {
-    if (stream) made.cells[cell]!.append(button(short(stream), "link", () => this._watch(stream)));
+    if (!stream) return made;
+    const link = button(short(stream), "link", () => this._watch(stream));
+    link.setAttribute("aria-label", `Watch ${short(stream)}`);
+    link.title = stream;
+    made.cells[cell]!.append(link);
     return made;
   }
 }
@@ -89,26 +94,19 @@ function fillTarget(made: HTMLTableRowElement, target: Target): void {
   const { route, circuit, in_flight, waiting, latency, attempts, failures } = target;
   const queue = waiting ? `${number(in_flight)} + ${number(waiting)} waiting` : number(in_flight);
   const failing = failures ? `${rate(attempts)}, ${rate(failures)} fail` : rate(attempts);
-  const first = latency > PENALTY ? "failing" : seconds(latency);
+  const first = latency > PENALTY ? `> ${seconds(PENALTY)}` : seconds(latency || null);
   cells(made, route, target.target, CIRCUITS[circuit] ?? circuit, queue, first, failing);
   made.cells[2]!.className = circuit;
 }
 
-function fillLaggard(made: HTMLTableRowElement, { stream, model, lag, held_up }: Laggard): void {
-  label(made.cells[0]!, stream);
+function fillLaggard(made: HTMLTableRowElement, { model, lag, held_up }: Laggard): void {
   say(made.cells[1]!, model);
   say(made.cells[2]!, `${number(lag)} events`);
   say(made.cells[3]!, held_up ? seconds(held_up) : "no");
 }
 
-function fillError(made: HTMLTableRowElement, { time, route, code, target, stream }: Mishap): void {
+function fillError(made: HTMLTableRowElement, { time, route, code, target }: Mishap): void {
   say(made.cells[0]!, clock(time));
   say(made.cells[1]!, code);
   say(made.cells[2]!, target ? `${route} → ${target}` : route);
-  if (stream) label(made.cells[3]!, stream);
-}
-
-/** What a link is called for whom its short text says too little. */
-function label(cell: HTMLElement, stream: string): void {
-  cell.firstElementChild!.setAttribute("aria-label", `Watch stream ${stream}`);
 }

@@ -1,5 +1,6 @@
 /** The playground: one question, and how its answer comes. Cut the connection, and see what that does. */
 import { Unauthorized, type Transport } from "stream-gateway";
+import type { Verdict } from "./compare.js";
 import { at, cells, make, row, say, toggle } from "./dom.js";
 import { counted, NONE, number, seconds } from "./format.js";
 import { locate, obstacle, reach, UNKNOWN } from "./gateway.js";
@@ -82,6 +83,7 @@ function send(): void {
   const fresh: Run = new Run(url, key.value, request, (error) => {
     if (run !== fresh) return; // another question was asked meanwhile
     if (error instanceof Unauthorized) unlock(key.value !== "");
+    else if (error) void connect(); // which says what is in the way, if anything is
     change();
   });
   run = fresh;
@@ -134,13 +136,13 @@ function facts({ timeline, transport, connections, cursor, id, verdict, state }:
   say(at("fact-stream"), id ?? NONE);
   say(at("fact-cursor"), cursor ?? NONE);
   at("fact-cursor").title = cursor ?? "";
-  const check = verdict
-    ? `${verdict.same ? "✓" : "✗"} lost ${number(verdict.lost)} · twice ${number(verdict.twice)} of ${counted(verdict.total, "character")}`
-    : state === "ended" ? "comparing with the log…" : "when it has ended";
-  say(at("fact-check"), check);
+  say(at("fact-check"), verdict ? judged(verdict) : state === "ended" ? "comparing with the log…" : "when it has ended");
   at("fact-check").className = verdict ? (verdict.same ? "good" : "bad") : "quiet";
-  at("line").setAttribute("aria-label", `Time line: ${counted(chunks, "chunk")} over ${counted(Math.max(connections, 0), "connection")}`);
+  at("line").setAttribute("aria-label", `Time line: ${counted(chunks, "chunk")}, ${counted(connections, "connection")}`);
 }
+
+const judged = ({ same, lost, twice, total }: Verdict): string =>
+  `${same ? "✓" : "✗"} lost ${number(lost)} · twice ${number(twice)} of ${counted(total, "character")}`;
 
 /** The newest chunks as rows, newest first. */
 function list({ timeline }: Run): void {

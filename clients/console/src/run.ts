@@ -102,6 +102,7 @@ export class Run {
         this._changed();
       }
       client.close();
+      if (this.state === "running") this._end("Nothing more is left of it.");
       await this._check();
     } catch (error) {
       if (client !== this._client || this.state === "cut") return; // that was us

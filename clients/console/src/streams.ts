@@ -83,11 +83,11 @@ export class Streams {
   private _fresh({ id }: StreamView): HTMLTableRowElement {
     const made = row(8, [3, 4, 5, 6]);
     const watch = button(short(id), "link", () => this._actions.watch(id));
-    watch.setAttribute("aria-label", `Watch stream ${id}`);
+    watch.setAttribute("aria-label", `Watch ${short(id)}`);
     watch.title = id;
     made.cells[0]!.append(watch);
     const cut = button("Cut", "plain small", () => this._actions.cut(id));
-    cut.setAttribute("aria-label", `Cut stream ${id}`);
+    cut.setAttribute("aria-label", `Cut ${short(id)}`);
     made.cells[7]!.append(cut);
     return made;
   }

@@ -1,4 +1,4 @@
-import { Client, type EventStream, type StreamEvent } from "stream-gateway";
+import { Client, type StreamEvent } from "stream-gateway";
 import type { Admin } from "./admin.js";
 import { at, say, toggle } from "./dom.js";
 import { counted, seconds } from "./format.js";
@@ -13,6 +13,7 @@ export class Watch {
   private readonly _dialog = at<HTMLDialogElement>("watch");
   private readonly _text = at("watch-text");
   private _id = "";
+  private _turn = 0; // counts what was opened: the same stream may be opened twice
   private _client: Client | null = null;
   private _timer: ReturnType<typeof setInterval> | undefined;
   private _pending = "";
@@ -33,6 +34,7 @@ export class Watch {
   /** Show a stream, and what it says from its beginning on. With `cut`, ask whether it is to be cut. */
   open(id: string, cut = false): void {
     this._leave();
+    const turn = this._turn;
     this._id = id;
     say(at("watch-id"), id);
     for (const part of ["watch-state", "watch-numbers", "watch-note"]) say(at(part), "");
@@ -40,18 +42,18 @@ export class Watch {
     at<HTMLButtonElement>("watch-cut").disabled = false;
     if (!this._dialog.open) this._dialog.showModal();
     this._confirm(cut);
-    this._timer = setInterval(() => void this._look(), PERIOD);
-    void this._look();
-    void this._read(id);
+    this._timer = setInterval(() => void this._look(turn), PERIOD);
+    void this._look(turn);
+    void this._read(turn, id);
   }
 
-  private async _look(): Promise<void> {
-    const id = this._id;
+  private async _look(turn: number): Promise<void> {
     try {
-      const { model, status, health, age, events, subscribers } = await this._admin.stream(id);
-      if (id !== this._id) return;
+      const { model, status, health, age, events, subscribers } = await this._admin.stream(this._id);
+      if (turn !== this._turn) return;
       say(at("watch-state"), standing(status, health) + (health?.reason ? `: ${health.reason}` : ""));
-      say(at("watch-numbers"), `${model}, ${seconds(age)} old, ${counted(events, "event")}, ${counted(subscribers, "reader")} with you`);
+      const numbers = `${counted(events, "event")}, ${counted(subscribers, "reader")} with you`;
+      say(at("watch-numbers"), `${model}, ${seconds(age)} old, ${numbers}`);
       if (status === "running" || status === "created") return;
       at<HTMLButtonElement>("watch-cut").disabled = true;
       this._confirm(false);
@@ -61,37 +63,39 @@ export class Watch {
     }
   }
 
-  private async _read(id: string): Promise<void> {
-    let events: EventStream | undefined;
+  private async _read(turn: number, id: string): Promise<void> {
     try {
-      const { stream, token, cursor } = await this._admin.watch(id);
+      const { token, cursor } = await this._admin.watch(id);
       const url = this._url();
-      if (id !== this._id) return;
+      if (turn !== this._turn) return;
       if (url === null) throw new Error("The gateway itself has not been reached yet.");
-      this._client = new Client(url, { token });
-      events = this._client.attach(stream, { after: cursor });
-      for await (const event of events) if (!this._take(id, event)) break;
+      let first: string | null = token;
+      this._client = new Client(url, {
+        token: async () => {
+          const good = first ?? (await this._admin.watch(id)).token; // they are good for minutes
+          first = null;
+          return good;
+        },
+      });
+      for await (const event of this._client.attach(id, { after: cursor })) if (turn === this._turn) this._take(event);
     } catch (error) {
-      if (id === this._id) say(at("watch-note"), (error as Error).message);
+      if (turn === this._turn) say(at("watch-note"), (error as Error).message);
     }
-    if (id === this._id) void this._look();
+    if (turn === this._turn) void this._look(turn);
   }
 
-  /** Show an event; false: another stream is watched by now. */
-  private _take(id: string, event: StreamEvent): boolean {
-    if (id !== this._id) return false;
-    if (event.type === "text.delta" || event.type === "reasoning.delta" || event.type === "refusal.delta") this._append(event.text);
+  private _take(event: StreamEvent): void {
+    if ("text" in event) this._append(event.text);
     else if (event.type === "tool_call.delta") this._append(`${event.name ? `\n${event.name} ` : ""}${event.arguments ?? ""}`);
     else if (event.type === "notice") say(at("watch-note"), event.message);
     else if (event.type === "stream.finished") say(at("watch-note"), "It has come to its end.");
     else if (event.type === "stream.failed") say(at("watch-note"), `It failed: ${event.message}`);
     else if (event.type === "stream.cancelled") say(at("watch-note"), `It was cut (${event.reason}).`);
-    return true;
   }
 
   /** Show more text, once for each picture, and keep its end in sight if that was in sight. */
   private _append(text: string): void {
-    this._pending += text;
+    this._pending = (this._pending + text).slice(-SHOWN); // pictures stop while nobody looks, and text does not
     if (this._drawing) return;
     this._drawing = true;
     requestAnimationFrame(() => {
@@ -121,7 +125,7 @@ export class Watch {
       say(at("watch-note"), (error as Error).message);
     }
     this._confirm(false);
-    void this._look();
+    void this._look(this._turn);
   }
 
   private _leave(): void {
@@ -129,5 +133,6 @@ export class Watch {
     this._client?.close();
     this._client = null;
     this._id = this._pending = "";
+    this._turn++;
   }
 }

@@ -119,7 +119,9 @@ def _rejected(error: trio_websocket.ConnectionRejected) -> Lost | ClientError:
     """
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in error.headers}
     if error.status_code == 401 and headers.get("www-authenticate", "").lower().startswith("bearer"):
-        return Unauthorized("The gateway refuses the token (401): it is missing, wrong, expired or revoked.")
+        return Unauthorized(
+            "The gateway does not let this client in (401): its token is missing, wrong, expired or revoked."
+        )
     verdict = on_status(error.status_code, retry_after=headers.get("retry-after"), date=headers.get("date"))
     own = verdict.come_back and verdict.after is not None
     blame = Blame.NETWORK if own else Blame.TRANSPORT

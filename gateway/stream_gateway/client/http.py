@@ -166,7 +166,7 @@ async def refuse(response: httpx.Response, cursor: str | None = None) -> ClientE
     if response.is_redirect:
         return WrongUrl(f"{response.url} leads to {headers.get('location')}; give the client that address.")
     if status in (401, 403, 407):
-        return Unauthorized(f"The gateway refuses the token ({status}): {said}")
+        return Unauthorized(f"The gateway does not let this client in ({status}): {said}")
     if ours is None:
         return NotAGateway(f"{response.url} answered {status}, and not as a Stream Gateway does; check the address.")
     if ours.code == "not_found":
@@ -183,7 +183,7 @@ def refusal(code: str, message: str, cursor: str | None, status: int | None = No
     if code == "unknown_stream":
         return StreamNotFound(message, code=code, status=status)
     if code in _DENIED:
-        return Unauthorized(f"The gateway refuses the token: {message}")
+        return Unauthorized(f"The gateway does not let this client in: {message}")
     return Refused(message, code=code, status=status)
 
 

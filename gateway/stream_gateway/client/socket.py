@@ -208,7 +208,7 @@ class Socket:
         if verdict.come_back:
             return Lost(said, blame, after=verdict.after)
         if close.code in (CloseCode.UNAUTHORIZED, CloseCode.FORBIDDEN):
-            return Unauthorized(f"The gateway refuses the token: {said}.")
+            return Unauthorized(f"The gateway does not let this client in: {said}.")
         return refusal("closed", f"{said[:1].upper()}{said[1:]}.", None)
 
     def _take(self, data: str | bytes) -> None:

@@ -13,7 +13,7 @@ import typer
 
 from stream_gateway.client.client import Client
 from stream_gateway.client.connections import Status
-from stream_gateway.client.errors import ClientError
+from stream_gateway.client.errors import ClientError, Unauthorized
 from stream_gateway.client.stream import EventStream
 from stream_protocols.events import Notice, StreamCancelled, StreamFailed, TextDelta
 
@@ -80,7 +80,8 @@ def _run(url: str, token: str | None, main: Callable[[Client], Coroutine[Any, An
         whole = trio.run(connected, restrict_keyboard_interrupt_to_checkpoints=True)
     except ClientError as error:
         indicator.end_line()
-        typer.echo(f"stream-gateway: {error}", err=True)
+        hint = f" Set {TOKEN_VARIABLE}, or give --token-file." if isinstance(error, Unauthorized) and not token else ""
+        typer.echo(f"stream-gateway: {error}{hint}", err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         typer.echo(err=True)

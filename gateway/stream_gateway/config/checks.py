@@ -140,7 +140,7 @@ def _of_control(config: Config, where: str) -> Iterator[str]:
     if control.token_env is not None and control.token_file is not None:
         yield (f"{key}`: give token_env or token_file, not both.")
     if control.gateway_url is not None and not _is_base_url(control.gateway_url):
-        yield f"{key}.gateway_url`: expected an address such as https://gateway.example, not {control.gateway_url!r}."
+        yield f"{key}.gateway_url`: expected an http:// or https:// URL, got `{control.gateway_url}`."
     nothing = control.token_env is None and control.token_file is None and config.guard.keys_file is None
     if control.enabled and nothing and not _is_loopback(control.host):
         yield (

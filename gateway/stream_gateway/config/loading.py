@@ -73,6 +73,7 @@ class _Reader:
     def __init__(self, where: str) -> None:
         self.problems: list[str] = []
         self._where = where
+        self._variables: dict[str, str] = {}  # by the key that each has set
 
     def merge_environment(self, data: dict[str, Any], environ: Mapping[str, str]) -> None:
         """Put what the environment says over what the file says."""
@@ -94,6 +95,7 @@ class _Reader:
             table = data.setdefault(section, {})
             if isinstance(table, dict):
                 table[key] = parsed
+                self._variables[f"{section}.{key}"] = name
 
     def table(self, data: Any, kind: type[Any], key: str) -> dict[str, Any]:
         """Named entries of one kind."""
@@ -126,16 +128,23 @@ class _Reader:
                 missing = _MISSING.fullmatch(what)
                 if missing is not None:
                     if f"{path}.{missing[1]}" not in excused:
-                        self.problems.append(_explain(what, path, kind, key, self._where))
+                        self.problems.append(_explain(what, path, kind, key, self._place(what, path, key)))
                     return None
                 good = False
-                self.problems.append(_explain(what, path, kind, key, self._where))
+                self.problems.append(_explain(what, path, kind, key, self._place(what, path, key)))
                 unknown = _UNKNOWN.fullmatch(what)
                 excused.add(path if unknown is None else f"{path}.{_nearest(unknown[1], _keys(kind, path))}")
                 if not _take_out(data, path if unknown is None else f"{path}.{unknown[1]}"):
                     return None
             else:
                 return made if good else None
+
+    def _place(self, what: str, path: str, key: str) -> str:
+        """Where the key of msgspec's sentence was set: the file, or a variable of the environment."""
+        unknown = _UNKNOWN.fullmatch(what)
+        full = (key + path).removeprefix(".") + ("" if unknown is None else f".{unknown[1]}")
+        variable = self._variables.get(full)
+        return self._where if variable is None else f"environment variable {variable}"
 
 
 _MISSING: Final = re.compile(r"Object missing required field `(.+)`")

@@ -9,14 +9,15 @@ import hashlib
 import hmac
 import ipaddress
 import os
-import urllib.parse
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from stream_gateway.config import ConfigError, ControlSettings
+from stream_gateway.guard.credentials import checked
 from stream_gateway.guard.principal import Principal
-from stream_protocols.errors import NotFound, OriginNotAllowed, RemoteError, StreamProtocolError, Unauthorized
+from stream_protocols.errors import NotFound, OriginNotAllowed, RemoteError, Unauthorized
 
 OPEN: Final = frozenset({"/healthz", "/readyz"})
 """Paths for probes, which have no credentials and learn one word."""
@@ -27,7 +28,14 @@ CONSOLE: Final = "/console"
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-Recognise = Callable[[str, str], Principal]
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{0,5})?")
+"""A Host header (RFC 9110 §7.2). Whatever else stands there, others may find another host in it, or even a path."""
+
+
+class Recognise(Protocol):
+    """Finds whose a credential is (see `Guard.recognise`)."""
+
+    def __call__(self, credential: str, address: str, *, final: bool = False) -> Principal: ...
 
 
 class Misdirected(RemoteError):
@@ -43,7 +51,7 @@ class Access:
     Args:
         hosts: names, without a port, by which the control plane is called, besides addresses and localhost.
         token: what admins have to show; None: there is none.
-        recognise: finds the principal of a credential and an address: admins may show an API key instead.
+        recognise: admins may show an API key or a JWT instead.
         closed: whether something has to be shown although there is no token.
     """
 
@@ -59,11 +67,15 @@ class Access:
         self._hosts = {"localhost", *(host.lower() for host in hosts)}
         self._token = token
 
-    def check(self, method: str, path: str, headers: Mapping[str, str], peer: str = "") -> None:
+    def check(self, method: str, path: str, headers: Mapping[str, str], peer: str = "", *, final: bool = False) -> None:
         """Raise for a request that is not to be answered; `headers` have lower-case names.
 
+        Args:
+            final: see `Guard.recognise`.
+
         Raises:
-            Misdirected, OriginNotAllowed, Unauthorized: why not.
+            Misdirected, OriginNotAllowed, Unauthorized, TooManyRequests: why not.
+            KeysPending: see `Guard.recognise`.
         """
         host = headers.get("host", "")
         if not self._is_ours(host):
@@ -75,7 +87,7 @@ class Access:
         crossing = method not in _SAFE and headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
         if elsewhere or crossing:
             raise OriginNotAllowed("Pages of other origins may not use the control plane.", param="Origin")
-        if path not in OPEN and not is_page(path) and not self._knows(headers.get("authorization", ""), peer):
+        if path not in OPEN and not is_page(path) and not self._knows(headers.get("authorization", ""), peer, final):
             message = "Send the admin's token, or an admin's API key: `Authorization: Bearer …`."
             raise Unauthorized(message, param="Authorization")
 
@@ -86,14 +98,17 @@ class Access:
 
     def _is_ours(self, host: str) -> bool:
         """Whether a Host header is an address, which nobody's DNS can make point here, or a name of ours."""
+        match = _HOST.fullmatch(host)
+        if match is None:
+            return False
+        name = match[1].lower().rstrip(".")
         try:
-            name = (urllib.parse.urlsplit(f"//{host}").hostname or "").rstrip(".")
-            ipaddress.ip_address(name)
+            ipaddress.ip_address(name.strip("[]"))
         except ValueError:
-            return not host.startswith("[") and name in self._hosts
+            return name in self._hosts
         return True
 
-    def _knows(self, authorization: str, peer: str) -> bool:
+    def _knows(self, authorization: str, peer: str, final: bool) -> bool:
         if not self.asks:
             return True
         scheme, _, credential = authorization.partition(" ")
@@ -104,8 +119,8 @@ class Access:
         if self._token is not None and hmac.compare_digest(_digest(credential), _digest(self._token)):
             return True
         try:
-            return self._recognise is not None and self._recognise(credential, peer).admin
-        except StreamProtocolError:
+            return self._recognise is not None and self._recognise(checked(credential), peer, final=final).admin
+        except Unauthorized:
             return False
 
 

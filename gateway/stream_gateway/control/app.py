@@ -19,6 +19,8 @@ from stream_gateway.control.access import Access, not_found
 from stream_gateway.control.console import Console
 from stream_gateway.control.feed import Feed
 from stream_gateway.control.subject import Subject
+from stream_gateway.guard.guard import Guard
+from stream_gateway.guard.jwts import KeysPending
 from stream_gateway.guard.principal import ANONYMOUS, LOCAL, Grant
 from stream_gateway.observe.exposition import Exposition
 from stream_gateway.observe.statistics import StreamStatistics
@@ -32,6 +34,7 @@ from stream_protocols.errors import (
     MethodNotAllowed,
     Overloaded,
     StreamProtocolError,
+    TooManyRequests,
 )
 
 _log = structlog.get_logger()
@@ -47,15 +50,16 @@ OPERATOR: Final = "operator"
 def make_app(subject: Subject, access: Access) -> ASGIApp:
     """The application; it answers nobody whom `access` does not let in."""
     routes = [*_Admin(subject, access).routes(), *Console(subject).routes()]
-    return _Gate(Starlette(routes=routes, exception_handlers=_HANDLERS), access)
+    return _Gate(Starlette(routes=routes, exception_handlers=_HANDLERS), access, subject.guard)
 
 
 class _Gate:
     """In front of everything: asks `Access`, and lets nothing that goes wrong reach the server."""
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
+    def __init__(self, app: ASGIApp, access: Access, guard: Guard) -> None:
         self._app = app
         self._access = access
+        self._guard = guard
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -66,15 +70,23 @@ class _Gate:
             return
         request = Request(scope, receive)
         try:
-            peer = "" if request.client is None else request.client.host
-            self._access.check(request.method, request.url.path, request.headers, peer)
+            await self._check(request)
         except StreamProtocolError as error:
             await _refusal(error)(scope, receive, send)
             return
         try:
             await self._app(scope, receive, send)
         except Exception:
-            _log.exception("control_request_failed", path=request.url.path)
+            _log.exception("control_request_failed", path=_path(request))
+
+    async def _check(self, request: Request) -> None:
+        peer = "" if request.client is None else request.client.host
+        asked = request.method, _path(request), request.headers, peer
+        try:
+            self._access.check(*asked)
+        except KeysPending:
+            await self._guard.settled()
+            self._access.check(*asked, final=True)
 
 
 class _Admin:
@@ -206,6 +218,12 @@ class _Admin:
         return _json({"applied": made.applied, "not_live": made.not_live})
 
 
+def _path(request: Request) -> str:
+    """What is routed by. `request.url` is made of the Host header, too, with which a client may say another path."""
+    path: str = request.scope["path"]
+    return path
+
+
 def _matches(stream: Stream, wanted: dict[str, str | None]) -> bool:
     if wanted["status"] not in (None, stream.state) or wanted["model"] not in (None, stream.source.model):
         return False
@@ -240,7 +258,7 @@ def _refusal(error: StreamProtocolError) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = ", ".join(error.allow)
-    if isinstance(error, Overloaded) and error.retry_after is not None:
+    if isinstance(error, Overloaded | TooManyRequests) and error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     return Response(error.to_json(), error.status, headers, media_type="application/json")
 
@@ -255,9 +273,9 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
         allow = (error.headers or {}).get("Allow", "")
-        message = f"{request.url.path} does not take {request.method[:32]}; it takes {allow}."
+        message = f"{_path(request)} does not take {request.method[:32]}; it takes {allow}."
         return _refusal(MethodNotAllowed(message, allow=tuple(allow.split(", "))))
-    return _refusal(not_found(request.url.path))
+    return _refusal(not_found(_path(request)))
 
 
 async def _on_failure(request: Request, error: Exception) -> Response:

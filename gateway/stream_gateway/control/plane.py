@@ -2,6 +2,7 @@
 
 import os
 import socket
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -35,7 +36,7 @@ class ControlPlane:
     """
 
     def __init__(self, sock: socket.socket, subject: Subject, settings: ControlSettings) -> None:
-        recognise, closed = subject.guard.recognise, not is_loopback(settings.host)
+        recognise, closed = partial(subject.guard.recognise, final=True), not is_loopback(settings.host)
         self._access = Access(settings.hosts, read_token(settings), recognise, closed=closed)
         self._app = make_app(subject, self._access)
         self._sock = sock

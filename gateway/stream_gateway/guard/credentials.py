@@ -17,6 +17,10 @@ _HEADERS: Final = ("x-api-key", "x-goog-api-key")
 """Where Anthropic's and Google's SDKs put their key."""
 
 
+class Expired(Unauthorized):
+    """What is shown was good once: nobody has guessed it."""
+
+
 def credential_of(headers: Mapping[str, str]) -> str | None:
     """What a request shows, None when it shows nothing.
 

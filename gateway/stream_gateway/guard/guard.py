@@ -10,6 +10,7 @@ import structlog
 from stream_gateway.config import ConfigError, GuardSettings, QuotaSettings
 from stream_gateway.guard import keys, tokens
 from stream_gateway.guard.addresses import is_loopback, network_of
+from stream_gateway.guard.credentials import Expired
 from stream_gateway.guard.failures import FailedLogins
 from stream_gateway.guard.jwts import Jwts
 from stream_gateway.guard.keys import KeyRing, read_keys
@@ -47,7 +48,7 @@ class Guard:
         self._tokens = StreamTokens(read_secrets(settings))
         self._failures = FailedLogins(settings.failed_logins)
         self._verified = Verified()
-        self._jwts = None if settings.jwt is None else Jwts(settings.jwt, settings.quota, self._verified.clear)
+        self._jwts = None if settings.jwt is None else Jwts(settings.jwt, settings.quota, self._verified.expire)
         self._selective = settings.keys_file is not None or self._jwts is not None
         self.open = not self._selective if settings.anonymous is None else settings.anonymous
         _check(self.open, self._selective, settings, host)
@@ -105,7 +106,8 @@ class Guard:
             principal = self._verify(credential, address, now, final)
         except Unauthorized as error:
             self._verified.drop(digest)
-            self._failures.count(address, time.monotonic())
+            if not isinstance(error, Expired):  # pages come back with old tokens, and are no reason to keep others out
+                self._failures.count(address, time.monotonic())
             _log.info("login_failed", peer=address, reason=error.message)
             raise
         if principal.id != ANONYMOUS.id:
@@ -160,7 +162,7 @@ class Guard:
         self._keys = ring
         if self._settings.secret_env is not None or self._settings.secret_file is not None:
             self._tokens = StreamTokens(secrets)
-        self._verified.clear()
+        self._verified.expire()
 
 
 def _read(settings: GuardSettings) -> KeyRing:

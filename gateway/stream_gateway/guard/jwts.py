@@ -9,6 +9,7 @@ from typing import Any, Final
 import jwt
 
 from stream_gateway.config import ConfigError, JwtSettings, QuotaSettings
+from stream_gateway.guard.credentials import Expired
 from stream_gateway.guard.jwk import HMAC, KeySet, VerifyingKey, read_set, shared
 from stream_gateway.guard.jwks import RemoteKeys
 from stream_gateway.guard.principal import Principal
@@ -67,7 +68,8 @@ class Jwts:
             final: see `Guard.recognise`.
 
         Raises:
-            Unauthorized: it is not signed as it must be, has expired, or is meant for others.
+            Unauthorized: it is not signed as it must be, or is meant for others.
+            Expired: it is good no longer.
             KeysPending: that is not known yet.
         """
         try:
@@ -82,8 +84,12 @@ class Jwts:
                 leeway=self._settings.leeway,
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
+        except jwt.ExpiredSignatureError:
+            raise Expired("The JWT has expired.") from None
         except jwt.PyJWTError as error:
             raise Unauthorized(_told(error)) from None
+        except RecursionError:  # not every PyJWT takes a deeply nested head for a bad one
+            raise Unauthorized("The JWT is not valid.") from None
         return self._principal(claims)
 
     def _key(self, algorithm: object, kid: object, final: bool) -> VerifyingKey:
@@ -118,8 +124,6 @@ class Jwts:
 def _told(error: jwt.PyJWTError) -> str:
     """What is wrong with a token, in words that repeat nothing of it."""
     match error:
-        case jwt.ExpiredSignatureError():
-            return "The JWT has expired."
         case jwt.InvalidAudienceError():
             return "The JWT is not meant for this gateway (`aud`)."
         case jwt.InvalidIssuerError():

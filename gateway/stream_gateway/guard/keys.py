@@ -101,7 +101,9 @@ def read_keys(path: Path) -> list[ApiKey]:
                 raise ConfigError(f"{path}: others can write this key file; make it yours alone: chmod 600 {path}.")
             data = file.read(MAX_FILE + 1)
     except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no key file; make one with `stream-gateway keys add NAME`.") from None
+        raise ConfigError(
+            f"{path}: there is no key file; make one with `stream-gateway keys add NAME --file {path}`."
+        ) from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from None
     if len(data) > MAX_FILE:

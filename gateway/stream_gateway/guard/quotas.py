@@ -46,6 +46,11 @@ class Bucket:
         """Take some, whether there is some or not; give back with a negative amount."""
         self._left = min(float(self.size), self.left(now) - amount)
 
+    def resize(self, size: int, now: float) -> None:
+        """From now on it holds so much, and is as full as it was: a change is no present."""
+        self._left = self.left(now) * size / self.size
+        self.size = size
+
     def wait(self, amount: float, now: float) -> int:
         """Whole seconds until there will be as much, 0 when there is. More than it holds is never there."""
         missing = min(amount, self.size) - self.left(now)
@@ -53,16 +58,22 @@ class Bucket:
 
 
 class Account:
-    """What one principal has used and is using."""
+    """What one principal has used and is using. It stays the same one when their quota changes: bills point to it."""
 
     __slots__ = ("_buckets", "_policy", "quota", "requests", "sockets", "streams", "tokens")
 
     def __init__(self, quota: QuotaSettings, now: float) -> None:
-        self.quota = quota
-        self.requests = None if quota.requests_per_minute is None else Bucket(quota.requests_per_minute, now)
-        self.tokens = None if quota.tokens_per_minute is None else Bucket(quota.tokens_per_minute, now)
+        self.requests: Bucket | None = None
+        self.tokens: Bucket | None = None
         self.streams = 0
         self.sockets = 0
+        self.change(quota, now)
+
+    def change(self, quota: QuotaSettings, now: float) -> None:
+        """From now on they may have so much."""
+        self.quota = quota
+        self.requests = _resized(self.requests, quota.requests_per_minute, now)
+        self.tokens = _resized(self.tokens, quota.tokens_per_minute, now)
         named = (("requests", self.requests), ("tokens", self.tokens))
         self._buckets = [(name, bucket) for name, bucket in named if bucket is not None]
         self._policy = ", ".join(f'"{name}";q={bucket.size};w={_WINDOW}' for name, bucket in self._buckets)
@@ -193,14 +204,13 @@ class Quotas:
             return None
         key = principal.account or principal.id
         account = self._accounts.get(key)
-        if account is None or account.quota != principal.quota:
-            fresh = Account(principal.quota, self._clock())
-            if account is not None:
-                fresh.streams, fresh.sockets = account.streams, account.sockets
-            account = self._accounts[key] = fresh
+        if account is None:
+            account = self._accounts[key] = Account(principal.quota, self._clock())
             self._make_room()
-        else:
-            self._accounts.move_to_end(key)
+            return account
+        if account.quota != principal.quota:
+            account.change(principal.quota, self._clock())
+        self._accounts.move_to_end(key)
         return account
 
     def _make_room(self) -> None:
@@ -213,6 +223,15 @@ class Quotas:
                 del self._accounts[key]
             else:
                 self._accounts.move_to_end(key)
+
+
+def _resized(bucket: Bucket | None, size: int | None, now: float) -> Bucket | None:
+    if size is None:
+        return None
+    if bucket is None:
+        return Bucket(size, now)
+    bucket.resize(size, now)
+    return bucket
 
 
 def _over(what: str, limit: int, wait: int) -> TooManyRequests:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from stream_gateway.config import ConfigError, GuardSettings
+from stream_gateway.guard.credentials import Expired
 from stream_gateway.guard.principal import Grant, Principal
 from stream_protocols.errors import Unauthorized
 
@@ -44,7 +45,8 @@ class StreamTokens:
         """Who may do what with it.
 
         Raises:
-            Unauthorized: we did not sign it, or it has expired.
+            Unauthorized: we did not sign it.
+            Expired: we did, but too long ago.
         """
         match = _TOKEN.match(token)
         if match is None:
@@ -55,7 +57,7 @@ class StreamTokens:
             raise Unauthorized("The stream token is none of this gateway's; its secret may have changed.")
         expires = int(match["expires"])
         if expires <= now:
-            raise Unauthorized("The stream token has expired; ask the application for a new one.")
+            raise Expired("The stream token has expired; ask the application for a new one.")
         grant = Grant(match["stream"], cancel=match["right"] == "c")
         return Principal(id=f"token:{grant.stream}", name="stream token", grant=grant, expires=expires)
 

@@ -2,6 +2,7 @@
 
 import collections
 import hashlib
+import math
 from typing import Final
 
 from stream_gateway.guard.principal import Principal
@@ -44,9 +45,10 @@ class Verified:
         if len(self._entries) > MAX_ENTRIES:
             self._entries.popitem(last=False)
 
-    def clear(self) -> None:
-        """Forget all."""
-        self._entries.clear()
+    def expire(self) -> None:
+        """Have all verified anew. That they were good once stays known: nobody has guessed them."""
+        for digest, (principal, _) in self._entries.items():
+            self._entries[digest] = principal, -math.inf
 
 
 def digest_of(credential: str) -> bytes:

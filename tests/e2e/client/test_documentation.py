@@ -27,9 +27,15 @@ async def test_the_first_example(gateway: ServedGateway, library: str) -> None:
     assert result.stdout.startswith(b"Hello! I am the demo model")
 
 
-async def test_the_readme(gateway: ServedGateway) -> None:
+@pytest.mark.parametrize(
+    "first", ["from openai import OpenAI", "import asyncio, json, websockets", "import asyncio  #"]
+)
+async def test_the_readme(gateway: ServedGateway, first: str) -> None:
     text = (ROOT / "README.md").read_text()
-    example = text[text.index(f'    async with Client("{URL}")') :].split("\n\n")[0].replace(URL, gateway.base_url)
-    script = f"import trio\nfrom stream_gateway.client import Client\nasync def main():\n{example}\ntrio.run(main)\n"
-    result = await trio.run_process([sys.executable, "-c", textwrap.dedent(script)], capture_stdout=True)
+    example = re.match(r"(?:    .*\n|\n)+", text[text.index(f"    {first}") :])
+    assert example is not None
+    address = gateway.base_url.removeprefix("http:")
+    script = textwrap.dedent(example[0]).replace(URL.removeprefix("http:"), address)
+    assert address in script
+    result = await trio.run_process([sys.executable, "-c", script], capture_stdout=True)
     assert result.stdout.startswith(b"Hello! I am the demo model")

@@ -9,17 +9,20 @@ from typing import Any, cast
 import httpx
 import msgspec
 import pytest
+import trio
 from prometheus_client.parser import text_string_to_metric_families
 
 from stream_gateway.client import Client
 from stream_gateway.config import ConfigError
 from stream_gateway.control.access import Access
 from stream_gateway.control.app import make_app
+from stream_gateway.guard import jwks
 from stream_gateway.guard.keys import new_key
 from stream_gateway.streams.storage import Storage
 from stream_protocols.events import Notice
 from tests.doubles.gate import Gate
 from tests.doubles.gateway_client import types
+from tests.doubles.issuer import AUDIENCE, ISSUER, KeyServer, jwk, jwk_set, token
 from tests.doubles.openai_script import Script, words
 from tests.doubles.openai_server import OpenAIServer
 from tests.doubles.served_gateway import Serve, ServedGateway
@@ -160,6 +163,38 @@ async def test_a_failure_is_an_answer(admin: httpx.AsyncClient, subject: Subject
 
 
 # ---- the feed
+
+
+async def test_the_path_that_counts_is_the_one_that_is_answered(subject: Subject) -> None:
+    """A Host header with a path in it makes no request for a probe of one for an admin."""
+    app = make_app(subject, Access((), "a-long-random-text"))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:9090") as client:
+        for host in ("127.0.0.1:9090/healthz?", "127.0.0.1/console/", "127.0.0.1/healthz#", "127.0.0.1:9090\\healthz?"):
+            assert (await client.get("/admin/streams", headers={"Host": host})).status_code == 421
+        for path in ("/healthz/../admin/streams", "/console/../admin/streams", "/healthz%2f", "//healthz", "/HEALTHZ"):
+            assert (await client.get(path)).status_code in (401, 404)
+
+
+async def test_an_admins_jwt_whose_key_has_yet_to_be_fetched(
+    serve: Serve, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jwks, "MIN_INTERVAL", 0.0)
+    keys = KeyServer()
+    await nursery.start(keys.run)
+    jwt = {"issuer": ISSUER, "audience": AUDIENCE, "jwks_url": keys.url, "admin_scope": "admin"}
+    gateway = await serve(guard={"jwt": jwt})
+    guard = gateway.gateway.guard
+    app = make_app(Subject(gateway), Access((), None, guard.recognise, closed=True))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:9090") as client:
+
+        async def status(shown: str) -> int:
+            return (await client.get("/admin/status", headers={"Authorization": f"Bearer {shown}"})).status_code
+
+        assert await status(token(scope="admin")) == 200
+        keys.answer = jwk_set(jwk("RS256", "new"))  # they rotate
+        assert await status(token(kid="new", scope="admin")) == 200
+        assert await status(token(kid="new", scope="other")) == 401
+        assert await status(token(kid="none", scope="admin")) == 401
 
 
 async def test_the_feed(admin: httpx.AsyncClient, gateway: ServedGateway) -> None:

@@ -120,7 +120,7 @@ async def test_the_clients_command_line(keyed: Keyed, monkeypatch: pytest.Monkey
     monkeypatch.setenv("STREAM_GATEWAY_TOKEN", secret(keyed.ann + "x"))
     refused = await run()
     assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
-    assert b"refuses the token" in refused.stderr
+    assert b"its token is missing, wrong" in refused.stderr
     watch(refused.stderr, "what the client says")
 
 

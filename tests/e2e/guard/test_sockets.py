@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stream_gateway.server.sockets.session import _HANDLERS
+from stream_gateway.streams.storage import Storage
+from stream_gateway.streams.stream import Stream
 from tests.doubles import issuer
 from tests.doubles.gateway_client import MESSAGES
 from tests.doubles.h2_client import h2_connect
@@ -123,6 +126,34 @@ async def test_who_may_say_what(keyed: Keyed, command: str, version: str) -> Non
         ann = await open_.session(bearer(keyed.ann))
         answer = await ann.ask(command, **said(mine))
         assert answer["type"] != "error" or answer["code"] == "invalid_request", answer  # it is not subscribed
+
+
+@VERSIONS
+async def test_what_is_refused_leaves_nothing_behind(
+    keyed: Keyed, version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key of a creation is looked up where streams are stored; neither there nor here may refusals pile up."""
+    claimed: list[str] = []
+    claim = Storage.claim
+
+    async def noted(self: Storage, key: str, asked: bytes) -> tuple[Stream | None, str]:
+        claimed.append(key)
+        return await claim(self, key, asked)
+
+    monkeypatch.setattr(Storage, "claim", noted)
+    busy = add_key(keyed.path, "busy", streams=1)
+    await keyed.start(engine={"kind": "sqlite", "path": str(tmp_path / "streams.db")})
+    mine = await keyed.create(busy, HELD)
+    async with opening(keyed, version) as open_:
+        reader = await open_.session(bearer(stream_token(mine)))
+        assert (await reader.refused("stream.create", key="k", request=REQUEST))["code"] == "forbidden"
+        assert claimed == []
+        owner = await open_.session(bearer(busy))
+        for number in range(5):
+            refused = await owner.refused("stream.create", key=str(number), request=REQUEST)
+            assert refused["code"] == "too_many_requests"
+        sessions = keyed.gateway.gateway._sockets._sessions.values()
+        assert not any(session._names for session in sessions)
 
 
 @VERSIONS

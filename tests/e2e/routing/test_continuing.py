@@ -11,7 +11,7 @@ from tests.doubles.faults import Ending
 from tests.doubles.gate import Gate
 from tests.doubles.gateway_client import native_text, openai_text, types
 from tests.doubles.http_requests import Request
-from tests.doubles.openai_script import BUSY, Script, ToolCall, words
+from tests.doubles.openai_script import BUSY, Refusal, Script, ToolCall, words
 from tests.doubles.openai_server import OpenAIServer
 from tests.doubles.routes import ROUTE, all_given_back, counted, in_order, routed
 from tests.doubles.served_gateway import Serve, ServedGateway
@@ -19,6 +19,7 @@ from tests.doubles.sockets.session_client import session, text
 
 ALL = words(200)
 WHOLE = "".join(ALL)
+NO_PREFILL = Refusal(status=400, code=None, message="The last message must be the user's.")
 CONTINUE = {"after_first_token": "continue"}
 
 
@@ -123,9 +124,12 @@ async def test_usage_is_the_sum_of_what_is_known(upstream: OpenAIServer, serve: 
     assert (counts.input_tokens, counts.output_tokens) == (7, usages[0]["completion_tokens"])
 
 
-async def test_when_nobody_can_go_on_the_first_failure_is_told(upstream: OpenAIServer, serve: Serve) -> None:
+@pytest.mark.parametrize("refusal", [BUSY, NO_PREFILL], ids=["busy", "a request it cannot take"])
+async def test_when_nobody_can_go_on_the_first_failure_is_told(
+    upstream: OpenAIServer, serve: Serve, refusal: Refusal
+) -> None:
     gateway = await continuing(serve, "bad", "worse")
-    upstream.scripts |= {"bad": Script(deltas=ALL[:9], ending=Ending.ERROR), "worse": Script(refusal=BUSY)}
+    upstream.scripts |= {"bad": Script(deltas=ALL[:9], ending=Ending.ERROR), "worse": Script(refusal=refusal)}
     created = await gateway.create(ROUTE)
     events = await (await gateway.subscribe(created["id"])).events().rest()
     assert native_text(events) == "".join(ALL[:9])

@@ -7,7 +7,7 @@ import pytest
 from stream_gateway.config import ConfigError, ControlSettings, config_from_toml
 from stream_gateway.control.access import Access, read_token
 from stream_gateway.guard.principal import Principal
-from stream_protocols.errors import StreamProtocolError, Unauthorized
+from stream_protocols.errors import StreamProtocolError, TooManyRequests, Unauthorized
 
 OURS = {"host": "127.0.0.1:9090"}
 TOKEN = "a-long-random-text"
@@ -35,7 +35,13 @@ def status(access: Access, method: str = "GET", path: str = "/metrics", **header
         ("evil.example:9090", 421),
         ("127.0.0.1.evil.example", 421),
         ("localhost.evil.example", 421),
-        ("evil.example@127.0.0.1", 200),  # what a URL would make of it: the address
+        ("evil.example@127.0.0.1", 421),
+        ("127.0.0.1/healthz?", 421),  # a URL made of this and the path would be another path's
+        ("localhost:9090/console/", 421),
+        ("127.0.0.1#", 421),
+        ("127.0.0.1\\@evil.example", 421),
+        ("127.0.0.1, evil.example", 421),
+        ("127.0.0.1:9090:9090", 421),
         ("127.0.0.1@evil.example", 421),
         ("[localhost]", 421),
         ("[", 421),
@@ -90,15 +96,19 @@ def test_tokens(path: str, authorization: str, answer: int) -> None:
 
 
 def test_an_admins_api_key_is_as_good() -> None:
-    def recognise(credential: str, peer: str) -> Principal:
+    def recognise(credential: str, address: str, *, final: bool = False) -> Principal:
+        if credential == "guess":
+            raise TooManyRequests("wait", retry_after=1)
         if credential == "stranger":
             raise Unauthorized("no")
-        return Principal(id="key:1", name=peer, admin=credential == "admin")
+        return Principal(id="key:1", name=address, admin=credential == "admin")
 
     for token in (TOKEN, None):
         access = Access((), token, recognise, closed=True)
-        shown = {key: status(access, authorization=f"Bearer {key}", **OURS) for key in ("admin", "user", "stranger")}
-        assert shown == {"admin": 200, "user": 401, "stranger": 401}
+        shown = {
+            key: status(access, authorization=f"Bearer {key}", **OURS) for key in ("admin", "user", "stranger", "guess")
+        }
+        assert shown == {"admin": 200, "user": 401, "stranger": 401, "guess": 429}
         assert status(access, **OURS) == 401
 
 

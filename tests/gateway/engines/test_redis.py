@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from stream_gateway.engines.engine import EngineUnavailable, Outcome
-from stream_gateway.engines.redis.engine import PATIENCE, RedisEngine
+from stream_gateway.engines.redis.engine import CONNECTIONS, PATIENCE, RedisEngine
 from tests.doubles.redis_server import RedisServer, redis_server
 from tests.doubles.waiting import until
 from tests.gateway.engines.conftest import UNCLOSED, Node
@@ -107,6 +107,18 @@ async def test_a_storm_of_cancelled_calls_breaks_nothing(nursery: trio.Nursery, 
     async with trio.open_nursery() as many:
         for _ in range(100):
             many.start_soon(stored, one)
+
+
+async def test_readers_that_come_and_go_leave_no_connection(nursery: trio.Nursery, server: RedisServer) -> None:
+    """A subscriber for each reader, which nobody ended."""
+    one, two = await node(nursery, server), await node(nursery, server)
+    await create(one)
+    for _ in range(50):
+        watch = Watch()
+        two.engine.watch("s", 0, watch.feed)
+        await until(lambda watch=watch: watch.numbers == [1, 2, 3])  # type: ignore[misc]
+        two.engine.unwatch("s")
+    assert len(await two.engine._connection().client_list()) <= 2 * (CONNECTIONS + 1)
 
 
 async def names(node: Node, pattern: str) -> dict[str, int]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stream_gateway.config import ConfigError, GuardSettings, QuotaSettings
+from stream_gateway.config import ConfigError, GuardSettings, JwtSettings, QuotaSettings
 from stream_gateway.guard import failures, verified
 from stream_gateway.guard.addresses import is_loopback, network_of
 from stream_gateway.guard.failures import FailedLogins
@@ -13,6 +13,8 @@ from stream_gateway.guard.keys import changing, new_key
 from stream_gateway.guard.principal import ANONYMOUS, NOBODY, Grant, Principal
 from stream_gateway.guard.verified import Verified
 from stream_protocols.errors import InvalidField, TooManyRequests, Unauthorized
+from tests.doubles import issuer
+from tests.doubles.issuer import AUDIENCE, ISSUER
 
 ALL = Principal(id="key:1", name="a")
 
@@ -132,6 +134,43 @@ def test_guessing_is_slowed_down_and_those_who_were_in_stay_in(path: Path) -> No
     assert guard.recognise(unused, "elsewhere").name == "other"
 
 
+def test_those_who_were_in_stay_in_when_keys_are_read_again(path: Path) -> None:
+    key, revoked = add(path), add(path, "other")
+    guard = Guard(GuardSettings(keys_file=str(path), failed_logins=1))
+    guard.recognise(key, "p")
+    guard.recognise(revoked, "p")
+    with pytest.raises(Unauthorized):
+        guard.recognise("sgk_guess", "p")
+    with changing(path) as keys:
+        del keys[1]
+    guard.reload()
+    assert guard.recognise(key, "p").name == "shop"
+    with pytest.raises(Unauthorized):
+        guard.recognise(revoked, "p")
+    with pytest.raises(TooManyRequests):  # from now on it is as good as any guess
+        guard.recognise(revoked, "p")
+
+
+def test_who_comes_with_something_old_keeps_nobody_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "s" * 64
+    monkeypatch.setenv("JWT_SECRET", secret)
+    jwt = JwtSettings(issuer=ISSUER, audience=AUDIENCE, secret_env="JWT_SECRET", algorithms=("HS256",))
+    key = add(path)
+    guard = Guard(GuardSettings(keys_file=str(path), jwt=jwt, failed_logins=1))
+    old = guard._tokens.sign(Grant("s"), 1_000), issuer.token("HS256", key=secret.encode(), exp=1_000)
+    for credential in old * 3:
+        with pytest.raises(Unauthorized, match="has expired"):
+            guard.recognise(credential, "p")
+    assert guard.recognise(key, "p").name == "shop"
+    forged = old[0][:-1] + ("A" if old[0][-1] != "A" else "B"), issuer.token("HS256", key=b"x" * 64, exp=1_000)
+    for credential in forged:  # what was never good is a guess, however old it says that it is
+        guesser = Guard(GuardSettings(keys_file=str(path), jwt=jwt, failed_logins=1))
+        with pytest.raises(Unauthorized):
+            guesser.recognise(credential, "p")
+        with pytest.raises(TooManyRequests):
+            guesser.recognise(key, "p")
+
+
 def test_grants(path: Path) -> None:
     guard = Guard(GuardSettings(max_token_lifetime=60))
     token, expires = guard.grant(Grant("s"), None)
@@ -167,8 +206,10 @@ def test_what_was_verified_is_remembered_within_bounds(monkeypatch: pytest.Monke
     table.put(b"x", Principal(id="j", name="j", expires=110), 100)
     assert table.get(b"x", 109) is not None
     assert table.get(b"x", 110) is None
-    table.clear()
-    assert len(table) == 0
+    table.put(b"y", ALL, 100)
+    table.expire()
+    assert table.get(b"y", 0) is None
+    assert table.had(b"y")
 
 
 def test_failures_are_forgiven_with_time_and_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 import trio
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from stream_gateway.config import ConfigError, GuardSettings, JwtSettings, QuotaSettings, config_from_toml
 from stream_gateway.guard import jwks
 from stream_gateway.guard.guard import Guard
-from stream_gateway.guard.jwk import read_set
+from stream_gateway.guard.jwk import KeySet, read_set, shared
 from stream_gateway.guard.jwts import Jwts, KeysPending
 from stream_protocols.errors import Unauthorized
 from tests.doubles import issuer
@@ -90,6 +92,22 @@ def test_any_head(text: str) -> None:
     for forged in (f"{head}.e30.", f"{text}.e30.x", f"{head}.{text}.x"):
         with pytest.raises(Unauthorized):
             verifier.verify(forged)
+
+
+def test_heads_that_say_more() -> None:
+    """A nested one has no end; one that is critical (RFC 7515 §4.1.11) says what nobody here knows."""
+    key = shared(SECRET)
+    verifier = Jwts(settings(), QuotaSettings(), lambda: None)
+    verifier._file = KeySet([key])
+    nested = base64.urlsafe_b64encode(b"[" * 6000).rstrip(b"=").decode()
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "exp": NOW + 60}
+    more = {"crit": ["x"], "x": 1}
+    verifier._settings = settings(algorithms=("HS256",))
+    for forged in (f"{nested}.e30.AA", jwt.encode(claims, SECRET, "HS256", headers=more)):
+        with pytest.raises(Unauthorized):
+            verifier.verify(forged)
+    for harmless in ({"jku": "http://127.0.0.1:1/"}, {"x5u": "http://127.0.0.1:1/"}, {"jwk": jwk("RS256", "own")}):
+        assert verifier.verify(jwt.encode(claims, SECRET, "HS256", headers=harmless)).id == "jwt:ann"
 
 
 def test_a_shared_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,15 +1,20 @@
 """Quotas: what is used is counted, comes back with time, and is each principal's own."""
 
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, multiple, rule
 
 from stream_gateway.config import GuardSettings, QuotaSettings
 from stream_gateway.guard import quotas as module
 from stream_gateway.guard.addresses import Connections
 from stream_gateway.guard.guard import Guard
 from stream_gateway.guard.principal import ANONYMOUS, Grant, Principal
-from stream_gateway.guard.quotas import Quotas
+from stream_gateway.guard.quotas import Bill, Quotas
 from stream_protocols.errors import TooManyRequests
 
 
@@ -126,6 +131,95 @@ def test_a_quota_that_changes_keeps_what_goes_on(quotas: Quotas) -> None:
     quotas.generation(principal(streams=5), 1)
     with pytest.raises(TooManyRequests):
         quotas.generation(principal(streams=1), 1)
+
+
+def test_what_began_before_a_quota_changed_ends_all_the_same(quotas: Quotas) -> None:
+    bill, leave = quotas.generation(principal(streams=2), 1), quotas.socket(principal(streams=2))
+    now = principal(streams=1, sockets=1)
+    with pytest.raises(TooManyRequests):
+        quotas.generation(now, 1)
+    bill.settle(0)
+    leave()
+    quotas.generation(now, 1).settle(0)
+    quotas.socket(now)()
+
+
+def test_a_quota_that_changes_is_no_present(quotas: Quotas, clock: Clock) -> None:
+    """A socket is still who it was when it came; so one client may come with two quotas in turn."""
+    before, after = principal(requests_per_minute=100), principal(requests_per_minute=10)
+    given = sum(quotas.request(who)[1] is None for _ in range(200) for who in (before, after))
+    assert given <= 100
+    assert quotas.request(after)[1] is not None
+    clock.now += 60
+    assert dict(quotas.request(after)[0])["RateLimit"].startswith('"requests";r=9;')
+
+
+class Clients(RuleBasedStateMachine):
+    """Clients whose generations and sockets begin and end in any order, while their quotas change.
+
+    Nobody ever has more at once than they may, and nothing that has ended is still counted.
+    """
+
+    names = st.sampled_from(["a", "b"])
+    bills: Bundle[Any] = Bundle("bills")
+    sockets: Bundle[Any] = Bundle("sockets")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock()
+        self.quotas = Quotas(self.clock)
+        self.limits = dict.fromkeys("ab", 3)
+        self.streams: Counter[str] = Counter()
+        self.open: Counter[str] = Counter()
+
+    def who(self, name: str) -> Principal:
+        return principal(name, streams=self.limits[name], sockets=self.limits[name], tokens_per_minute=1_000_000)
+
+    @rule(target=bills, name=names)
+    def begins(self, name: str) -> Any:
+        room = self.streams[name] < self.limits[name]
+        try:
+            bill = self.quotas.generation(self.who(name), 4)
+        except TooManyRequests:
+            assert not room
+            return multiple()
+        assert room
+        self.streams[name] += 1
+        return name, bill
+
+    @rule(bill=consumes(bills), tokens=st.none() | st.integers(0, 9), again=st.booleans())
+    def ends(self, bill: tuple[str, Bill], tokens: int | None, again: bool) -> None:
+        for _ in range(1 + again):
+            bill[1].settle(tokens, 3)
+        self.streams[bill[0]] -= 1
+
+    @rule(target=sockets, name=names)
+    def comes(self, name: str) -> Any:
+        room = self.open[name] < self.limits[name]
+        try:
+            leave = self.quotas.socket(self.who(name))
+        except TooManyRequests:
+            assert not room
+            return multiple()
+        assert room
+        self.open[name] += 1
+        return name, leave
+
+    @rule(socket=consumes(sockets))
+    def goes(self, socket: tuple[str, Callable[[], None]]) -> None:
+        socket[1]()
+        self.open[socket[0]] -= 1
+
+    @rule(name=names, limit=st.integers(1, 4))
+    def changes(self, name: str, limit: int) -> None:
+        self.limits[name] = limit
+
+    @rule(seconds=st.floats(0, 100))
+    def waits(self, seconds: float) -> None:
+        self.clock.now += seconds
+
+
+TestClients = Clients.TestCase
 
 
 def test_memory_is_bounded_and_who_is_busy_is_not_forgotten(quotas: Quotas, monkeypatch: pytest.MonkeyPatch) -> None:

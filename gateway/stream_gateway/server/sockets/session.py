@@ -179,6 +179,7 @@ class Session:
         if (
             isinstance(command, commands.Create)
             and command.key
+            and self.visitor.principal.grant is None
             and not registry.claimed(command.key, self.visitor.principal)
         ):
             return partial(self._claim, command)
