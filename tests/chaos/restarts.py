@@ -68,7 +68,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         tally = trio.run(
-            lambda: restarts(options.kills, options.seed, Path(folder), sync=options.sync, patience=10 * options.kills)
+            lambda: restarts(options.kills, options.seed, Path(folder), sync=options.sync, patience=30 * options.kills)
         )
     print(tally.line())
     for error in tally.errors[:10]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 import trio.testing
 
 from tests.doubles.gate import Gate
@@ -12,7 +14,7 @@ from tests.doubles.gateway_client import MESSAGES, STREAMS, refused
 from tests.doubles.openai_script import Script
 from tests.doubles.openai_server import OpenAIServer
 from tests.doubles.raw_client import Response
-from tests.doubles.served_gateway import ServedGateway
+from tests.doubles.served_gateway import Serve, ServedGateway
 from tests.doubles.sockets.session_client import session
 
 
@@ -101,3 +103,18 @@ async def test_absurd_nesting_is_refused(gateway: ServedGateway) -> None:
     head = b"POST /v1/streams HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k1\r\nContent-Length: %d\r\n\r\n"
     response = await gateway.raw(head % len(body) + body)
     assert response.status == 400
+
+
+async def test_a_key_whose_create_was_refused_can_be_used_again(serve: Serve, tmp_path: Path) -> None:
+    gateway = await serve(engine={"kind": "sqlite", "path": str(tmp_path / "s.db")})
+    registry = gateway.gateway.registry
+    socket = await session(gateway)
+    registry.over = True
+    await refused(await create(gateway, "k1"), 503)
+    await socket.refused("stream.create", key="k2", request={"model": "m", "messages": MESSAGES})
+    registry.over = False
+    await trio.testing.wait_all_tasks_blocked()
+    for key in ("k1", "k2"):
+        with trio.fail_after(10):
+            while (await create(gateway, key)).status == 503:  # it is given back in a moment
+                await trio.testing.wait_all_tasks_blocked()

@@ -398,3 +398,23 @@ def test_workers_have_to_share_what_they_serve() -> None:
     assert problem.startswith("key `server.workers`: a client may come back to any worker")
     (problem,) = problems_of("[server]\nworkers = 2\nunix = '/tmp/s'\n[engine]\nkind = 'sqlite'\n")
     assert problem.endswith("several processes cannot share `server.unix`; use a port.")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("redis://:pa/secret@host:6379/0", "redis://:secret@host:port/0", "foo://x", "redis://:p#secret@h:6379"),
+        *("redis://h:6379/secret", "redis://u:secret@[::1/0", "redis://", "secret"),
+    ],
+)
+def test_a_redis_url_that_is_none_is_refused_and_not_repeated(url: str) -> None:
+    (problem,) = problems_of(f"[engine]\nkind = 'redis'\nurl = '{url}'\n")
+    assert problem.startswith("key `engine.url`: expected an address such as redis://")
+    assert "secret" not in problem
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://h", "rediss://u:p%2Fq@h:6379/3", "unix:///run/redis.sock", "redis://[::1]:1/"]
+)
+def test_a_redis_url(url: str) -> None:
+    read(f"[engine]\nkind = 'redis'\nurl = '{url}'\n")

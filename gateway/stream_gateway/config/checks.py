@@ -10,6 +10,7 @@ from stream_gateway.config.settings import (
     MAX_TOTAL,
     Config,
     ConfigError,
+    EngineSettings,
     GuardSettings,
     RouteSettings,
     ServerSettings,
@@ -37,6 +38,7 @@ def _problems(config: Config, where: str) -> Iterator[str]:
     yield from _of_guard(config.guard, where)
     yield from _of_control(config, where)
     yield from _of_workers(config, where)
+    yield from _of_engine(config.engine, where)
     for name, provider in config.providers.items():
         if not _is_base_url(provider.base_url):
             yield (
@@ -81,6 +83,29 @@ def _of_route(config: Config, name: str, route: RouteSettings, where: str) -> It
     timeouts = route_timeouts(config, route)
     if timeouts.first_token is not None and timeouts.first_token >= (timeouts.total or MAX_TOTAL):
         yield (f"{key}.timeouts.first_token`: must be less than `total`, or there is no time for an answer.")
+
+
+def _of_engine(engine: EngineSettings, where: str) -> Iterator[str]:
+    if engine.kind == "redis" and not _is_redis_url(engine.url):  # which may hold a password, and is not repeated
+        yield (
+            f"{where}: key `engine.url`: expected an address such as redis://USER:PASSWORD@HOST:6379/0, or rediss:// "
+            "for TLS; in a password, characters such as / and # are written %2F and %23."
+        )
+
+
+def _is_redis_url(text: str) -> bool:
+    try:
+        url = urllib.parse.urlsplit(text)
+        place = url.path if url.scheme == "unix" else url.hostname
+        database = url.scheme == "unix" or re.fullmatch(r"(/[0-9]*)?", url.path)
+        return (
+            url.scheme in ("redis", "rediss", "unix")
+            and bool(place and database)
+            and url.port != 0
+            and not url.fragment
+        )
+    except ValueError:
+        return False
 
 
 def _of_workers(config: Config, where: str) -> Iterator[str]:

@@ -27,7 +27,17 @@ def encode(records: Sequence[Record]) -> bytes:
     try:
         return _ENCODER.encode(records)
     except (OverflowError, TypeError, ValueError, RecursionError):  # a number of more than 64 bits, say
-        return _ENCODER.encode([(_without_extras(event), raw) for event, raw in records])
+        less = [(_without_extras(event), raw) for event, raw in records]
+    try:
+        return _ENCODER.encode(less)
+    except UnicodeEncodeError:  # half a character, which JSON from elsewhere cannot bring, but an application can
+        return _ENCODER.encode([(_of_characters(event), raw) for event, raw in less])
+
+
+def _of_characters(event: Event) -> Event:
+    fields = {name: getattr(event, name) for name in event.__struct_fields__}
+    texts = {name: text.encode("utf-8", "replace").decode() for name, text in fields.items() if isinstance(text, str)}
+    return msgspec.structs.replace(event, **texts)
 
 
 def _without_extras(event: Event) -> Event:

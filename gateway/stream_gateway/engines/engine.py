@@ -189,6 +189,10 @@ class Engine(abc.ABC):
         """Take an idempotency key for a stream that is about to be created; whose it is already, if it is."""
 
     @abc.abstractmethod
+    async def release(self, key: str, claim: Claim) -> None:
+        """Give a claimed key back, because its stream will not come; nothing happens when it has come."""
+
+    @abc.abstractmethod
     async def forget(self, stream: str) -> None:
         """Drop a stream that has ended."""
 
@@ -235,5 +239,11 @@ class Engine(abc.ABC):
         Whoever does not hear the answer asks again with the same epoch."""
 
     @abc.abstractmethod
+    async def tell_all(self, messages: Sequence[tuple[str, bytes]]) -> Sequence[bool]:
+        """Send something to each of these streams' owners, in one go; False where there is none. It may be lost when
+        either dies."""
+
     async def tell(self, stream: str, message: bytes) -> bool:
-        """Send something to a stream's owner; False when there is none. It may be lost when either dies."""
+        """Send something to one stream's owner (see `tell_all`)."""
+        (told,) = await self.tell_all([(stream, message)])
+        return told

@@ -165,6 +165,14 @@ class MemoryEngine(Engine):
         self._shelf.claims[key] = (claim, self._shelf.now() + CLAIM_SECONDS)
         return None
 
+    async def release(self, key: str, claim: Claim) -> None:
+        """See `Engine`."""
+        await trio.lowlevel.checkpoint()
+        self._shelf.check()
+        taken, until = self._shelf.claims.get(key, (None, _NEVER))
+        if taken == claim and until != _NEVER:
+            del self._shelf.claims[key]
+
     async def forget(self, stream: str) -> None:
         """See `Engine`."""
         await trio.lowlevel.checkpoint()
@@ -266,10 +274,13 @@ class MemoryEngine(Engine):
         kept.fence += 1
         return self._stored(kept)
 
-    async def tell(self, stream: str, message: bytes) -> bool:
+    async def tell_all(self, messages: Sequence[tuple[str, bytes]]) -> Sequence[bool]:
         """See `Engine`."""
         await trio.lowlevel.checkpoint()
         self._shelf.check()
+        return [self._tell(stream, message) for stream, message in messages]
+
+    def _tell(self, stream: str, message: bytes) -> bool:
         kept = self._shelf.streams.get(stream)
         deliver = None if kept is None or kept.sealed else self._shelf.inboxes.get(kept.node)
         if deliver is None:

@@ -20,7 +20,7 @@ from stream_protocols.commands import check_key
 from stream_protocols.cursor import format_cursor
 from stream_protocols.dialects import native
 from stream_protocols.dialects.openai_chat import parse_request
-from stream_protocols.errors import InvalidField, NotAcceptable, Overloaded
+from stream_protocols.errors import InvalidField, NotAcceptable, Overloaded, StreamProtocolError
 from stream_protocols.negotiate import choose_media_type
 from stream_protocols.request import fingerprint, take_chunking
 
@@ -51,15 +51,20 @@ class StreamRoutes:
         if stream is None:
             status = 201
             conversation = exchange.headers.get(CONVERSATION)
-            stream, produce = self._generations.create(
-                request,
-                exchange.principal,
-                lease=request.lease,
-                key=key,
-                asked=asked,
-                conversation=conversation,
-                name=name,
-            )
+            try:
+                stream, produce = self._generations.create(
+                    request,
+                    exchange.principal,
+                    lease=request.lease,
+                    key=key,
+                    asked=asked,
+                    conversation=conversation,
+                    name=name,
+                )
+            except StreamProtocolError:
+                if key is not None and name is not None:
+                    self._registry.release(key, name, asked, exchange.principal)
+                raise
             stream.chunking = chunking or stream.chunking
             produce()
             stream.start_lease()

@@ -140,12 +140,16 @@ class Journal:
             self._settle(write)
         elif outcome is Outcome.FENCED:
             _log.warning("stream_lost", stream=write.stream, effect="another node goes on with it")
-            self._lost = True
-            self._stream.abandon()
+            self.give_up()
         else:  # the engine has lost it, and gets it again, as far as it is still here
             _log.warning("stream_stored_again", stream=write.stream)
             self.stored = self._stream.log.oldest - 1
             self._entry_changed = True
+
+    def give_up(self) -> None:
+        """Store nothing more of the stream, and let go of it here."""
+        self._lost = True
+        self._stream.abandon()
 
     def _settle(self, write: Write) -> None:
         self._known.set()
@@ -229,7 +233,11 @@ class Committer:
         self.writes += len(writes)
         for (journal, write), outcome in zip(writes, outcomes, strict=True):
             self.records += write.count
-            journal.settle(write, outcome)
+            try:
+                journal.settle(write, outcome)
+            except Exception:  # whatever is wrong with one stream is not the others' fault
+                _log.exception("stream_given_up", stream=write.stream)
+                journal.give_up()
             if journal.behind:
                 self.wake(journal)
 

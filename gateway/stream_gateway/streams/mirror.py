@@ -17,6 +17,7 @@ from stream_gateway.engines import codec
 from stream_gateway.engines.engine import Batch, Engine
 from stream_gateway.streams.room import LAGGED
 from stream_gateway.streams.stream import MOVED, Stream
+from stream_protocols.errors import IllegalTransition
 
 if TYPE_CHECKING:
     from stream_gateway.streams.ownership import Ownership
@@ -93,6 +94,6 @@ class Mirror:
         stream = self._stream
         try:
             stream.append(codec.decode(batch, stream.log.head))
-        except codec.Damaged as error:
+        except (codec.Damaged, IllegalTransition) as error:
             _log.error("storage_damaged", stream=stream.id, error=str(error))
             stream.fail("storage_damaged", DAMAGED)

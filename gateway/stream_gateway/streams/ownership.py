@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -27,6 +28,9 @@ ORPHANS: Final = 100
 
 GONE: Final = 3 * BEATS
 """Heartbeats for which a mirrored stream may be unknown: an engine that has lost it gets it again from its owner."""
+
+PRESENCE: Final = 256
+"""Streams of which one message to the engine tells that they are read here: a heartbeat has to be done in time."""
 
 INSIST: Final = 10.0
 """Seconds for which a message that is lost is told again."""
@@ -191,8 +195,15 @@ class Ownership:
                     return
 
     async def _tell_presence(self) -> None:
-        for stream in self._storage.registry.mirrors():
-            told = await self._engine.tell(stream.id, msgspec.msgpack.encode(Watched(stream.id, self._engine.node)))
+        mirrors = self._storage.registry.mirrors()
+        for some in [mirrors[first : first + PRESENCE] for first in range(0, len(mirrors), PRESENCE)]:
+            watched = [Watched(stream.id, self._engine.node) for stream in some]
+            told = await self._engine.tell_all([(each.stream, msgspec.msgpack.encode(each)) for each in watched])
+            await self._note_gone(dict(zip(some, told, strict=True)))
+
+    async def _note_gone(self, mirrors: Mapping[Stream, bool]) -> None:
+        """Let go of mirrors of what nobody knows any more, given whether their owners could be told."""
+        for stream, told in mirrors.items():
             gone = not told and await self._engine.find(stream.id) is None
             if (mirror := stream.mirror) is not None:
                 mirror.missed = mirror.missed + 1 if gone else 0

@@ -12,7 +12,7 @@ import structlog
 import trio
 
 from stream_gateway.config import StreamSettings
-from stream_gateway.engines.engine import Entry, Stored, owned
+from stream_gateway.engines.engine import Claim, Entry, Stored, owned
 from stream_gateway.guard.principal import Principal
 from stream_gateway.observe.meters import Meters
 from stream_gateway.observe.pulse import Pulse
@@ -254,6 +254,11 @@ class Registry:
         if stream is not None or self._storage is None:
             return stream, None
         return await self._storage.claim(owned(principal.id, key), asked)
+
+    def release(self, key: str, name: str, asked: bytes, principal: Principal) -> None:
+        """The stream whose name `claim` has given will not come: the key is free for another try."""
+        if self._storage is not None:
+            self.start_soon(self._storage.release, owned(principal.id, key), Claim(name, asked))
 
     async def announced(self, stream: Stream) -> None:
         """Wait, but not for long, until a new stream can be found elsewhere, too."""

@@ -23,7 +23,7 @@ from stream_gateway.streams.producer import Generate
 from stream_gateway.streams.stream import Stream
 from stream_gateway.upstream.generation import INTERRUPTED
 from stream_protocols.cursor import parse_cursor
-from stream_protocols.errors import KeyConflict, Overloaded, UnknownStream
+from stream_protocols.errors import IllegalTransition, KeyConflict, Overloaded, UnknownStream
 from stream_protocols.events import Record, StreamFailed
 
 if TYPE_CHECKING:
@@ -134,6 +134,10 @@ class Storage:
         try:
             with _patience(self._lease):
                 taken = await self.engine.claim(key, Claim(name, asked))
+        except trio.Cancelled:  # whoever asks is gone, may have taken it, and will ask again
+            with trio.CancelScope(shield=True):
+                await self.release(key, Claim(name, asked))
+            raise
         except EngineUnavailable:
             if self.committer.strict:
                 raise
@@ -149,6 +153,14 @@ class Storage:
                 except UnknownStream:
                     await trio.sleep(KNOWN_WITHIN / 20)
         raise Overloaded("The stream of this key is being created; try again in a moment.", retry_after=1)
+
+    async def release(self, key: str, claim: Claim) -> None:
+        """Give back what `claim` has given, because the stream will not come; if that fails, it takes a minute."""
+        try:
+            with trio.move_on_after(KNOWN_WITHIN):
+                await self.engine.release(key, claim)
+        except EngineUnavailable as error:
+            _log.warning("key_not_released", stream=claim.stream, error=error.message)
 
     async def forget(self, stream: Stream) -> None:
         """Drop what is stored of a stream that has ended; if that cannot be done, it goes when its time is up."""
@@ -254,7 +266,7 @@ class Storage:
         try:
             while stream.log.head < head and not stream.log.sealed:
                 await self._read_page(stream)
-        except codec.Damaged as error:
+        except (codec.Damaged, IllegalTransition) as error:
             _log.error("storage_damaged", stream=stream.id, error=str(error))
             return StreamFailed("storage_damaged", DAMAGED)
         except BaseException:

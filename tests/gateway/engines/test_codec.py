@@ -51,3 +51,8 @@ def test_what_has_no_words_is_left_out_and_the_rest_is_kept(value: Any) -> None:
 def test_what_is_damaged_is_said_to_be(data: bytes) -> None:
     with pytest.raises(Damaged):
         decode(Batch("e", 1, 300, data))
+
+
+def test_half_a_character_costs_that_character_alone() -> None:
+    data = encode([(TextDelta("whole"), None), (TextDelta("a\ud800b"), b"raw")])
+    assert decode(Batch("e", 1, 2, data)) == [(TextDelta("whole"), None), (TextDelta("a?b"), b"raw")]

@@ -184,6 +184,25 @@ async def test_one_of_many_gets_a_key(rack: Rack) -> None:
     assert await two.engine.claim("k", Claim("t", b"digest")) == Claim("s", b"digest")
 
 
+async def test_a_key_whose_stream_does_not_come_is_given_back(rack: Rack) -> None:
+    one, two = await rack.node(), await rack.node()
+    assert await one.engine.claim("k", Claim("t", b"digest")) is None
+    await two.engine.release("k", Claim("other", b"digest"))
+    assert await two.engine.claim("k", Claim("s", b"digest")) == Claim("t", b"digest")
+    await one.engine.release("k", Claim("t", b"digest"))
+    assert await two.engine.claim("k", Claim("s", b"digest")) is None
+    await create(two)
+    await two.engine.release("k", Claim("s", b"digest"))
+    assert await one.engine.claim("k", Claim("t", b"digest")) == Claim("s", b"digest")
+
+
+async def test_a_key_is_free_when_its_stream_has_expired(rack: Rack) -> None:
+    node = await rack.node()
+    await create(node, sealed=True)
+    await rack.wait(1.5 * rack.retain_for)
+    assert await node.engine.claim("k", Claim("new", b"")) is None
+
+
 # Ownership
 
 

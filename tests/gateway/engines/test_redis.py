@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -156,3 +157,23 @@ async def test_a_stream_that_cannot_be_understood_harms_nobody_else(nursery: tri
     for ask in (one.engine.find("s"), one.engine.take("s", "e2")):
         with pytest.raises(EngineUnavailable, match="cannot be read"):
             await ask
+
+
+async def test_a_password_may_have_any_character_and_is_told_nobody(
+    nursery: trio.Nursery, server: RedisServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = await node(nursery, server)
+    await one.engine._connection().config_set({"requirepass": "pa/ss#@ 1"})  # type: ignore[attr-defined]
+    wrong = Node(RedisEngine(server.url.replace("//", "//:secret@")))
+    nursery.start_soon(wrong.engine.run, wrong.heard.append)
+    told: list[str] = []
+
+    def has_told() -> bool:
+        told.extend(capsys.readouterr())
+        return "redis_lost" in "".join(told)
+
+    await until(has_told)
+    assert "secret" not in "".join(told)
+    right = Node(RedisEngine(server.url.replace("//", f"//:{quote('pa/ss#@ 1', safe='')}@")))
+    await nursery.start(right.engine.run, right.heard.append)
+    await right.engine.beat()

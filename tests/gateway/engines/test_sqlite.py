@@ -174,10 +174,10 @@ def test_a_node_that_has_died_leaves_no_rows(tmp_path: Path) -> None:
     began = clock.now()
     clock.now = lambda: began + 50
     live.beat()
-    assert live.tell("a", b"hello")
+    assert live.tell_all([("a", b"hello"), ("none", b"")]) == [True, False]
     live.purge()
     assert dead.receive() == [b"hello"]  # it was only asleep
-    live.tell("a", b"hello")
+    live.tell_all([("a", b"hello")])
     clock.now = lambda: began + 200
     live.beat()
     live.purge()

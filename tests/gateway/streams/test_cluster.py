@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -10,12 +11,12 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from stream_gateway.engines import codec
-from stream_gateway.engines.engine import EngineUnavailable, Stored
+from stream_gateway.engines.engine import Claim, EngineUnavailable, Stored
 from stream_gateway.guard.principal import ANONYMOUS
 from stream_gateway.streams.stream import MOVED
 from stream_protocols.cursor import Gap
 from stream_protocols.errors import KeyConflict, Overloaded, UnknownStream
-from stream_protocols.events import StreamFailed
+from stream_protocols.events import StreamFailed, StreamStarted
 from stream_protocols.lifecycle import State
 from tests.gateway.streams.cluster import FINISHED, LEASE, REQUEST, Cluster
 from tests.gateway.streams.rig import sized, texts
@@ -180,6 +181,29 @@ async def test_the_lease_does_not_run_while_somebody_reads_elsewhere(cluster: Cl
     assert stream.state is State.CANCELLED
 
 
+async def test_many_are_read_elsewhere_through_an_engine_that_takes_its_time(
+    cluster: Cluster, autojump_clock: Clock
+) -> None:
+    one, two = await cluster.node(), await cluster.node()
+    streams = [one.create(lease=5) for _ in range(50)]
+
+    async def generate(stream: object) -> None:
+        await trio.sleep_forever()
+
+    for stream in streams:
+        one.registry.start(stream, generate)
+        await two.reader(stream.id)
+    tell_all = two.engine.tell_all
+
+    async def slow(messages: Sequence[tuple[str, bytes]]) -> Sequence[bool]:
+        await trio.sleep(0.2)
+        return await tell_all(messages)
+
+    two.engine.tell_all = slow  # type: ignore[method-assign]
+    await trio.sleep(5 * LEASE)
+    assert {stream.state for stream in streams} == {State.RUNNING}
+
+
 async def test_readers_on_a_node_that_died_do_not_count(cluster: Cluster, autojump_clock: Clock) -> None:
     one, two = await cluster.node(), await cluster.node()
     stream = one.create(lease=5)
@@ -236,6 +260,30 @@ async def test_a_key_is_one_stream_on_all_nodes(cluster: Cluster, autojump_clock
         await two.registry.claim("k", b"other", ANONYMOUS)
     with pytest.raises(KeyConflict):
         await one.registry.claim("k", b"other", ANONYMOUS)
+
+
+async def test_a_key_is_free_again_when_its_stream_is_refused(cluster: Cluster, autojump_clock: Clock) -> None:
+    one, two = await cluster.node(), await cluster.node()
+    _, name = await one.registry.claim("k", b"digest", ANONYMOUS)
+    assert name is not None
+    one.registry.release("k", name, b"digest", ANONYMOUS)
+    await settle()
+    with trio.CancelScope() as scope:  # a client that is gone when it has just got it
+        scope.cancel()
+        await one.registry.claim("k", b"digest", ANONYMOUS)
+    claim = one.engine.claim
+
+    async def slow(key: str, wanted: Claim) -> Claim | None:
+        await claim(key, wanted)
+        await trio.sleep_forever()
+        return None
+
+    one.engine.claim = slow  # type: ignore[method-assign]
+    with trio.move_on_after(1):
+        await one.registry.claim("k", b"digest", ANONYMOUS)
+    found, name = await two.registry.claim("k", b"digest", ANONYMOUS)
+    assert found is None
+    assert name is not None
 
 
 # When a node dies
@@ -543,6 +591,17 @@ async def test_strict_pauses_the_producer_and_refuses_new_streams(strict: Cluste
     await trio.sleep(5)
     assert not stream.paused
     assert stream.log.head == 7
+
+
+async def test_a_producer_that_says_nonsense_harms_its_stream_alone(strict: Cluster, autojump_clock: Clock) -> None:
+    one, two = await strict.node(), await strict.node()
+    broken, whole = one.create(), one.create()
+    reader = await two.reader(broken.id)
+    broken.extend([(StreamStarted("again"), None)])
+    one.say(whole, "a")
+    await settle()
+    assert (broken.abandoned, whole.log.head) == (True, 2)
+    assert isinstance(reader.subscription.stream.terminal, StreamFailed)
 
 
 async def test_strict_hands_over_each_record_once(strict: Cluster, autojump_clock: Clock) -> None:

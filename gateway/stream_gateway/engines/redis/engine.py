@@ -116,6 +116,7 @@ class RedisEngine(Engine):
         settings: dict[str, Any] = {
             "retry_policy": NoRetryPolicy(),
             "connect_timeout": PATIENCE,
+            "decode_components": True,  # a password may have any character, as in any other URL
             "stream_timeout": PATIENCE + BLOCK,
         }
         client = Redis.from_url(self._url, max_connections=CONNECTIONS, **settings)
@@ -181,6 +182,10 @@ class RedisEngine(Engine):
         wanted = msgspec.msgpack.encode(claim)
         taken = await self._call(scripts.CLAIM, key, wanted, _milliseconds(CLAIM_SECONDS))
         return None if taken is None else _CLAIM.decode(taken)
+
+    async def release(self, key: str, claim: Claim) -> None:
+        """See `Engine`."""
+        await self._call(scripts.RELEASE, key, msgspec.msgpack.encode(claim), claim.stream)
 
     async def forget(self, stream: str) -> None:
         """See `Engine`."""
@@ -289,9 +294,10 @@ class RedisEngine(Engine):
         """See `Engine`."""
         return await self._show(scripts.TAKE, self.node, stream, epoch)
 
-    async def tell(self, stream: str, message: bytes) -> bool:
+    async def tell_all(self, messages: Sequence[tuple[str, bytes]]) -> Sequence[bool]:
         """See `Engine`."""
-        return bool(await self._call(scripts.TELL, stream, message, INBOX, self._inbox_lease))
+        args = [part for message in messages for part in message]
+        return [bool(told) for told in await self._call(scripts.TELL, INBOX, self._inbox_lease, *args)]
 
 
 def _milliseconds(seconds: float) -> int:

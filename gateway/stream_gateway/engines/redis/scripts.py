@@ -148,13 +148,20 @@ redis.call('PEXPIRE', p .. 'i:' .. node, ARGV[4])
 """
 
 TELL: Final = """
-local p, id, message, most, keep = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local found = redis.call('HMGET', p .. 's:' .. id, 'node', 'sealed')
-if not found[1] or found[2] == '1' then return 0 end
-local inbox = p .. 'i:' .. found[1]
-redis.call('XADD', inbox, 'MAXLEN', '~', most, '*', 'm', message)
-redis.call('PEXPIRE', inbox, keep)
-return 1
+local p, most, keep = ARGV[1], ARGV[2], ARGV[3]
+local told = {}
+for i = 4, #ARGV, 2 do
+    local found = redis.call('HMGET', p .. 's:' .. ARGV[i], 'node', 'sealed')
+    if not found[1] or found[2] == '1' then
+        told[#told + 1] = 0
+    else
+        local inbox = p .. 'i:' .. found[1]
+        redis.call('XADD', inbox, 'MAXLEN', '~', most, '*', 'm', ARGV[i + 1])
+        redis.call('PEXPIRE', inbox, keep)
+        told[#told + 1] = 1
+    end
+end
+return told
 """
 
 CLAIM: Final = """
@@ -163,6 +170,13 @@ local taken = redis.call('GET', key)
 if taken then return taken end
 redis.call('SET', key, ARGV[3], 'PX', ARGV[4])
 return nil
+"""
+
+RELEASE: Final = """
+local key = ARGV[1] .. 'k:' .. ARGV[2]
+if redis.call('GET', key) == ARGV[3] and redis.call('EXISTS', ARGV[1] .. 's:' .. ARGV[4]) == 0 then
+    redis.call('DEL', key)
+end
 """
 
 FORGET: Final = """

@@ -165,6 +165,10 @@ class SqliteEngine(Engine):
         """See `Engine`."""
         return await self._write(self._tables.claim, key, claim)
 
+    async def release(self, key: str, claim: Claim) -> None:
+        """See `Engine`."""
+        await self._write(self._tables.release, key, claim.stream)
+
     async def forget(self, stream: str) -> None:
         """See `Engine`."""
         await self._write(self._tables.forget, stream)
@@ -197,6 +201,6 @@ class SqliteEngine(Engine):
         """See `Engine`."""
         return await self._write(self._tables.take, stream, epoch)
 
-    async def tell(self, stream: str, message: bytes) -> bool:
+    async def tell_all(self, messages: Sequence[tuple[str, bytes]]) -> Sequence[bool]:
         """See `Engine`."""
-        return await self._write(self._tables.tell, stream, message)
+        return await self._write(self._tables.tell_all, messages)

@@ -107,6 +107,10 @@ class Tables:
             write.execute("REPLACE INTO claims VALUES (?, ?, ?, ?)", (key, claim.stream, claim.asked, until))
         return None
 
+    def release(self, key: str, stream: str) -> None:
+        with transaction(self._file.writer) as write:
+            write.execute("DELETE FROM claims WHERE key = ? AND stream = ? AND until IS NOT NULL", (key, stream))
+
     def forget(self, stream: str) -> None:
         with transaction(self._file.writer) as write:
             if write.execute("SELECT 1 FROM streams WHERE name = ? AND sealed", (stream,)).fetchone():
@@ -161,12 +165,15 @@ class Tables:
             )
         return taken
 
-    def tell(self, stream: str, message: bytes) -> bool:
+    def tell_all(self, messages: Sequence[tuple[str, bytes]]) -> list[bool]:
+        told: list[bool] = []
         with transaction(self._file.writer) as write:
-            row = write.execute("SELECT node FROM streams WHERE name = ? AND NOT sealed", (stream,)).fetchone()
-            if row is not None:
-                write.execute("INSERT INTO messages (node, body) VALUES (?, ?)", (row[0], message))
-        return row is not None
+            for stream, message in messages:
+                row = write.execute("SELECT node FROM streams WHERE name = ? AND NOT sealed", (stream,)).fetchone()
+                if row is not None:
+                    write.execute("INSERT INTO messages (node, body) VALUES (?, ?)", (row[0], message))
+                told.append(row is not None)
+        return told
 
     def receive(self) -> list[bytes]:
         """Take what was told this node."""

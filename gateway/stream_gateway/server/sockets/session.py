@@ -124,7 +124,8 @@ class Session:
         self._bucket = max(settings.commands_per_second * BURST, settings.streams)
         self._tokens = self._bucket
         self._refilled = trio.current_time()
-        self._names: dict[str, str] = {}  # of streams that are about to be created, by their keys
+        # Names, and digests of the requests, of streams that are about to be created, by their keys.
+        self._names: dict[str, tuple[str, bytes]] = {}
         self._fetching = False
         self._later: deque[str | bytes] = deque()  # no more than the bucket lets through within one fetching
         self._ended = False
@@ -195,13 +196,13 @@ class Session:
             _log.exception("command_failed")
             refusal = LocalError("The gateway failed on this command; its log says why.")
         self._fetching = False
-        if self._ended:
-            return
-        if refusal is None:
-            self._carry_out(command)
-        else:
+        if refusal is not None and not self._ended:
             self._reply(commands.error_reply(command.ref, refusal))
-        self._names.clear()  # of one that was refused nothing is left
+        elif not self._ended:
+            self._carry_out(command)
+        while self._names:  # of a stream that was not created after all
+            key, (name, asked) = self._names.popitem()
+            self._registry.release(key, name, asked, self.visitor.principal)
         while self._later and not self._fetching:
             self._take(self._later.popleft())
 
@@ -266,8 +267,10 @@ class Session:
             _, refusal = self._generations.quotas.request(principal)
             if refusal is not None:
                 raise refusal
-            name = self._names.pop(key, None) if key is not None else None
+            name, _ = self._names.get(key or "", (None, b""))
             stream, produce = self._generations.create(request, principal, lease=lease, key=key, asked=asked, name=name)
+            if key is not None:
+                self._names.pop(key, None)
             stream.chunking = chunking or stream.chunking
             produce()
         start = resume(stream, None, native.NAME)
@@ -306,7 +309,7 @@ class Session:
             asked = fingerprint(parse_request(body, native=True).body)
             _, name = await self._registry.claim(key, asked, self.visitor.principal)
             if name is not None:
-                self._names[key] = name
+                self._names[key] = name, asked
 
     def _ok(self, command: Command) -> None:
         self._reply(commands.Ok(command.ref))
