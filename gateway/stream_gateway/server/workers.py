@@ -102,7 +102,7 @@ async def supervise(config: Path | None, server: ServerSettings) -> int:
     SIGHUP reaches each of them. SIGUSR2 replaces them one by one: each when its successor listens.
     """
     with reserve(server) as (host, port):
-        command = [sys.executable, "-m", "stream_gateway.cli", "serve", "--host", host, "--port", str(port)]
+        command = [sys.executable, "-m", "stream_gateway", "serve", "--host", host, "--port", str(port)]
         command += ["--control-port", "0"]  # each has a control plane of its own
         if config is not None:
             command += ["--config", str(config)]
