@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from inspect import iscoroutinefunction
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 import openai
 import pytest
+import structlog
 import trio
 
 from tests.doubles import sdk as openai_sdk
@@ -68,6 +69,13 @@ def _under_deadline(test: Callable[..., Awaitable[None]], seconds: float) -> Cal
             await test(*args, **kwargs)
 
     return limited
+
+
+@pytest.fixture(autouse=True)
+def logs_of_its_own() -> Iterator[None]:
+    """An embedded gateway leads logs to the standard library's, for the whole process; the next test has its own."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
