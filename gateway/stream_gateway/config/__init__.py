@@ -4,6 +4,7 @@ from stream_gateway.config.changes import Changes as Changes
 from stream_gateway.config.changes import changes as changes
 from stream_gateway.config.loading import config_from_toml as config_from_toml
 from stream_gateway.config.loading import load_config as load_config
+from stream_gateway.config.loading import read_named as read_named
 from stream_gateway.config.settings import LOCAL_ORIGINS as LOCAL_ORIGINS
 from stream_gateway.config.settings import MAX_TOTAL as MAX_TOTAL
 from stream_gateway.config.settings import BreakerSettings as BreakerSettings

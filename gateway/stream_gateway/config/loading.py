@@ -37,6 +37,18 @@ def load_config(path: Path | None, environ: Mapping[str, str] | None = None) -> 
     return config_from_toml(text, where=str(path), environ=environ)
 
 
+def read_named(path: str, key: str) -> str:
+    """The text of a file that a key of the configuration names: a secret, keys.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"key `{key}`: {path} cannot be read: {error}.") from None
+
+
 def config_from_toml(text: str, *, where: str = "config", environ: Mapping[str, str] | None = None) -> Config:
     """Read a configuration from TOML text; `where` is how errors call it.
 

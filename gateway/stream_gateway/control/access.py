@@ -11,10 +11,9 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final, Protocol
 
-from stream_gateway.config import ConfigError, ControlSettings
+from stream_gateway.config import ConfigError, ControlSettings, read_named
 from stream_gateway.guard.credentials import checked
 from stream_gateway.guard.principal import Principal
 from stream_protocols.errors import NotFound, OriginNotAllowed, RemoteError, Unauthorized
@@ -146,10 +145,7 @@ def read_token(settings: ControlSettings) -> str | None:
                 "key `control.token_env`: the environment variable is not set; set it to a long random text."
             )
     elif settings.token_file is not None:
-        try:
-            token = Path(settings.token_file).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"key `control.token_file`: {settings.token_file} cannot be read: {error}.") from None
+        token = read_named(settings.token_file, "control.token_file").strip()
         if not token:
             raise ConfigError(
                 f"key `control.token_file`: {settings.token_file} is empty; put a long random text into it."

@@ -24,6 +24,7 @@ from stream_gateway.guard.jwts import KeysPending
 from stream_gateway.guard.principal import ANONYMOUS, LOCAL, Grant
 from stream_gateway.observe.exposition import Exposition
 from stream_gateway.observe.statistics import StreamStatistics
+from stream_gateway.streams.ending import end
 from stream_gateway.streams.stream import Stream
 from stream_gateway.streams.vitals import describe
 from stream_protocols.cursor import format_cursor
@@ -166,8 +167,7 @@ class _Admin:
 
     async def cancel(self, request: Request) -> Response:
         stream = self._subject.registry.get(request.path_params["name"], LOCAL)
-        stream.cancel(OPERATOR)
-        await stream.ended.wait()
+        await end(stream, OPERATOR)
         _log.info("stream_cancelled", stream=stream.id, by=OPERATOR)
         return _json(describe(stream, trio.current_time()))
 

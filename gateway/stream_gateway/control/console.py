@@ -74,13 +74,13 @@ class Console:
 
     async def page(self, request: Request) -> Response:
         """One of the pages."""
-        return self._answer(request, self._files[_PAGES[request.url.path]])
+        return self._answer(request, self._files[_PAGES[request.scope["path"]]])
 
     async def file(self, request: Request) -> Response:
         """One of their files."""
         found = self._files.get(request.path_params["name"])
         if found is None:
-            raise not_found(request.url.path)
+            raise not_found(request.scope["path"])
         return self._answer(request, found)
 
     async def gateway(self, request: Request) -> Response:

@@ -3,12 +3,11 @@
 import os
 import ssl
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 import jwt
 
-from stream_gateway.config import ConfigError, JwtSettings, QuotaSettings
+from stream_gateway.config import ConfigError, JwtSettings, QuotaSettings, read_named
 from stream_gateway.guard.credentials import Expired
 from stream_gateway.guard.jwk import HMAC, KeySet, VerifyingKey, read_set, shared
 from stream_gateway.guard.jwks import RemoteKeys
@@ -140,7 +139,7 @@ def _read_secret(settings: JwtSettings) -> VerifyingKey | None:
     if settings.secret_env is not None:
         key, text = "secret_env", os.environ.get(settings.secret_env, "").strip()
     elif settings.secret_file is not None:
-        key, text = "secret_file", _text(settings.secret_file, "secret_file").strip()
+        key, text = "secret_file", read_named(settings.secret_file, "guard.jwt.secret_file").strip()
     else:
         return None
     # As long as what it makes, or it is easier to guess than that (RFC 7518 §3.2).
@@ -154,16 +153,9 @@ def _read_file(settings: JwtSettings) -> KeySet:
     if settings.jwks_file is None:
         return KeySet()
     try:
-        return read_set(_text(settings.jwks_file, "jwks_file").encode())
+        return read_set(read_named(settings.jwks_file, "guard.jwt.jwks_file").encode())
     except ValueError as error:
         raise ConfigError(f"key `guard.jwt.jwks_file`: {settings.jwks_file}: {error}.") from None
-
-
-def _text(path: str, key: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"key `guard.jwt.{key}`: {path} cannot be read: {error}.") from None
 
 
 def _context(settings: JwtSettings) -> ssl.SSLContext:

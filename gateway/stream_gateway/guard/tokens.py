@@ -13,10 +13,9 @@ import os
 import re
 import secrets
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
-from stream_gateway.config import ConfigError, GuardSettings
+from stream_gateway.config import ConfigError, GuardSettings, read_named
 from stream_gateway.guard.credentials import Expired
 from stream_gateway.guard.principal import Grant, Principal
 from stream_protocols.errors import Unauthorized
@@ -73,10 +72,7 @@ def read_secrets(settings: GuardSettings) -> list[bytes]:
         key, text = "guard.secret_env", os.environ.get(settings.secret_env, "")
     elif settings.secret_file is not None:
         key = "guard.secret_file"
-        try:
-            text = Path(settings.secret_file).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"key `{key}`: {settings.secret_file} cannot be read: {error}.") from None
+        text = read_named(settings.secret_file, key)
     else:
         return [secrets.token_bytes(32)]
     found = text.split()

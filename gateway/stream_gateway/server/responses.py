@@ -10,7 +10,7 @@ from stream_gateway.server.delivery import Start, deliver, resume
 from stream_gateway.server.exchange import Exchange
 from stream_gateway.server.formats import renderer_for, whole_log
 from stream_gateway.server.generations import CONVERSATION, GenerationRoutes
-from stream_gateway.server.streams import ended
+from stream_gateway.streams.ending import end
 from stream_gateway.streams.stream import Stream
 from stream_protocols.dialects.openai_responses import NAME, OpenAIResponsesEncoder
 from stream_protocols.dialects.openai_responses.output import response_id
@@ -48,7 +48,7 @@ class ResponseRoutes(GenerationRoutes):
     async def cancel(self, exchange: Exchange, name: str) -> None:
         """`POST /v1/responses/{id}/cancel`: end it at its provider; one that has ended is shown as it is."""
         stream = await self._find(name, exchange)
-        await ended(stream)
+        await end(stream, "client")
         await exchange.respond_json(200, await self._whole(stream), [("Stream-Id", stream.id)])
 
     async def delete(self, exchange: Exchange, name: str) -> None:

@@ -1,6 +1,6 @@
 """`/v1/streams`: streams as resources, created here or by any other endpoint."""
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import trio
@@ -12,6 +12,7 @@ from stream_gateway.server.exchange import Exchange
 from stream_gateway.server.formats import NDJSON, SSE, check_dialect, renderer_for
 from stream_gateway.server.generations import CONVERSATION
 from stream_gateway.server.keepalive import Keepalive
+from stream_gateway.streams.ending import end
 from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.stream import Stream
@@ -20,12 +21,9 @@ from stream_protocols.commands import check_key
 from stream_protocols.cursor import format_cursor
 from stream_protocols.dialects import native
 from stream_protocols.dialects.openai_chat import parse_request
-from stream_protocols.errors import InvalidField, NotAcceptable, Overloaded, StreamProtocolError
+from stream_protocols.errors import InvalidField, NotAcceptable, StreamProtocolError
 from stream_protocols.negotiate import choose_media_type
 from stream_protocols.request import fingerprint, take_chunking
-
-CANCEL_WITHIN: Final = 10.0
-"""Seconds that a cancelled stream may take to end: another node may have to hear of it."""
 
 
 class StreamRoutes:
@@ -81,7 +79,7 @@ class StreamRoutes:
     async def cancel(self, exchange: Exchange, name: str) -> None:
         """`DELETE /v1/streams/{id}`: end the generation at its provider; what was said stays readable."""
         stream = await self._registry.open(name, exchange.principal, cancel=True)
-        await ended(stream)
+        await end(stream, "client")
         await exchange.respond_json(200, status(stream, exchange.root))
 
     async def events(self, exchange: Exchange, name: str) -> None:
@@ -105,19 +103,6 @@ class StreamRoutes:
         start = resume(stream, cursor, dialect)
         renderer = renderer_for(stream, dialect, container, after=start.after, offset=start.offset)
         await deliver(exchange, stream, renderer, start, self._keepalive, chunking)
-
-
-async def ended(stream: Stream) -> None:
-    """Cancel a stream, and wait for its end.
-
-    Raises:
-        Overloaded: the node that produces it does not answer.
-    """
-    with stream.held(), trio.move_on_after(CANCEL_WITHIN):
-        stream.cancel("client")
-        await stream.ended.wait()
-    if not stream.log.sealed:
-        raise Overloaded("The node that produces this stream does not answer; try again.", retry_after=1)
 
 
 def links(stream: Stream, root: str = "") -> dict[str, str]:

@@ -100,10 +100,11 @@ class Generations:
 
     def revive(self, entry: Entry, records: Sequence[Record]) -> Generate | None:
         """What goes on with an answer that another gateway has begun and left at these records; None: nothing can."""
-        if entry.request is None:
+        request = entry.request
+        if request is None:
             return None
         try:
-            generation = Generation(entry.request, self._router.find(entry.request.model), entry.conversation)
+            generation = Generation(request, self._router.find(request.model), entry.conversation)
         except StreamProtocolError:  # its route is configured otherwise now
             return None
         if entry.dialect != generation.dialect or not generation.take_up(records):
@@ -111,7 +112,7 @@ class Generations:
 
         def generate(stream: Stream) -> Awaitable[None]:
             stream.attempts = generation.attempts
-            return generation.run(stream)
+            return self._run(generation, len(request.body), stream)
 
         return generate
 

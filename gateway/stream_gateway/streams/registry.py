@@ -23,6 +23,7 @@ from stream_gateway.streams.follower import Follower
 from stream_gateway.streams.log import Log
 from stream_gateway.streams.producer import Generate, produce
 from stream_gateway.streams.reminders import Reminders
+from stream_gateway.streams.retention import Retention
 from stream_gateway.streams.spending import spent
 from stream_gateway.streams.storage import Storage, key_conflict
 from stream_gateway.streams.stream import MOVED, Stream
@@ -85,8 +86,7 @@ class Registry:
         # By owner and name: what one calls a stream is nobody else's business.
         self._keys: dict[tuple[str, str], Stream] = {}
         self._aliases: dict[tuple[str, str], Stream] = {}  # at most one for each stream
-        self._retained: dict[Stream, float] = {}  # ended streams and when to forget them, oldest first
-        self._news = trio.Event()
+        self._retention = Retention(budget, lambda: self.settings.retain_for, self._remove)
         self.reminders = Reminders()
         self._fanout = FanOut(self.turn)
         self._nursery: trio.Nursery | None = None
@@ -105,7 +105,7 @@ class Registry:
                 async with trio.open_nursery() as self._nursery:
                     self._nursery.start_soon(self._fanout.run)
                     self._nursery.start_soon(self.reminders.run)
-                    self._nursery.start_soon(self._expire)
+                    self._nursery.start_soon(self._retention.run)
                     async with trio.open_nursery() as self._producers:
                         task_status.started()
                         await trio.sleep_forever()
@@ -194,7 +194,7 @@ class Registry:
         """
         if self.over:
             raise Overloaded("The gateway is restarting; try again in a moment.", retry_after=RETRY_AFTER)
-        self._make_room()
+        self._retention.make_room()
         if self._budget.full:
             raise Overloaded("The gateway's memory for streams is used up; try again later.", retry_after=RETRY_AFTER)
 
@@ -226,7 +226,7 @@ class Registry:
         if stream.alias is not None:
             self._aliases[stream.owner, stream.alias] = stream
         if stream.log.sealed:
-            self._retain(stream, self.settings.retain_for if kept is None else kept)
+            self._retention.keep(stream, self.settings.retain_for if kept is None else kept)
 
     def find(self, key: str, asked: bytes, principal: Principal) -> Stream | None:
         """The stream that they have created with this key, while it is kept.
@@ -352,9 +352,9 @@ class Registry:
 
     def discard(self, stream: Stream) -> bool:
         """Give up a stream before its time; False when it has not ended, or somebody is reading it."""
-        if stream not in self._retained or stream.needed:
+        if stream not in self._retention or stream.needed:
             return False
-        self._forget(stream)
+        self._retention.forget(stream)
         if self._storage is not None:
             self.start_soon(self._storage.forget, stream)
         return True
@@ -377,7 +377,7 @@ class Registry:
     @property
     def running(self) -> int:
         """Streams that have not ended."""
-        return len(self._streams) - len(self._retained)
+        return len(self._streams) - len(self._retention)
 
     # ---- what streams report
 
@@ -385,7 +385,7 @@ class Registry:
         """A stream's log grew or shrank by `delta` bytes."""
         self._budget.account(delta)
         if delta > 0 and self._budget.full:
-            self._make_room()
+            self._retention.make_room()
 
     def hold(self, size: int) -> None:
         """A running request keeps so many bytes of its body, until they are let go."""
@@ -405,21 +405,20 @@ class Registry:
         """A stream has its terminal record: it is paid for, and the time for which it is kept begins."""
         self._settle(stream)
         if self._streams.get(stream.id) is stream:
-            self._retain(stream, self.settings.retain_for)
+            self._retention.keep(stream, self.settings.retain_for)
 
     @staticmethod
     def _settle(stream: Stream) -> None:
-        if stream.bill is not None:
-            stream.bill.settle(*(spent(stream.log.after(0)) if stream.bill.counts_tokens else (None, 0)))
-            stream.bill = None
-
-    def _retain(self, stream: Stream, seconds: float) -> None:
-        self._retained[stream] = trio.current_time() + seconds
-        self._news.set()
+        bill, stream.bill = stream.bill, None
+        if bill is not None:
+            # Of a long answer the beginning may be gone; its provider's count comes last.
+            records = stream.log.after(stream.log.oldest - 1) if bill.counts_tokens else ()
+            bill.settle(*spent(records))
 
     def abandon(self, stream: Stream) -> None:
         """A stream was let go of without an end: it is not here any more."""
         self._settle(stream)
+        self._retention.let_go(stream)
         self._budget.account(-stream.log.size)
         if self._streams.get(stream.id) is stream:
             self._remove(stream)
@@ -436,42 +435,12 @@ class Registry:
         """A stream's provider has said what it calls the answer."""
         self._aliases[stream.owner, alias] = stream
 
-    # ---- forgetting
-
-    def _make_room(self) -> None:
-        """Give up ended streams, oldest first, while the budget is used up; spare those being read."""
-        if self._budget.full:
-            for stream in [stream for stream in self._retained if not stream.needed]:
-                self._forget(stream)
-                if not self._budget.full:
-                    break
-
-    def _forget(self, stream: Stream) -> None:
-        del self._retained[stream]
-        self._remove(stream)
-        self._budget.account(-stream.log.size)
-
     def _remove(self, stream: Stream) -> None:
         del self._streams[stream.id]
         if stream.key is not None and self._keys.get((stream.owner, stream.key)) is stream:
             del self._keys[stream.owner, stream.key]
         if stream.alias is not None and self._aliases.get((stream.owner, stream.alias)) is stream:
             del self._aliases[stream.owner, stream.alias]
-
-    async def _expire(self) -> None:
-        while True:
-            await self._news.wait()
-            while self._retained:
-                stream, due = next(iter(self._retained.items()))
-                await trio.sleep_until(due)
-                # Meanwhile its bytes may have been needed, and somebody may be reading it right now.
-                if stream in self._retained:
-                    if stream.needed:
-                        del self._retained[stream]
-                        self.ended(stream)
-                    else:
-                        self._forget(stream)
-            self._news = trio.Event()
 
 
 def _let_go(follower: Follower) -> float:

@@ -2,10 +2,9 @@
 
 import os
 import re
-from pathlib import Path
 from typing import Final
 
-from stream_gateway.config import ConfigError, ProviderSettings
+from stream_gateway.config import ConfigError, ProviderSettings, read_named
 
 REDACTED: Final = b"[redacted]"
 
@@ -30,12 +29,7 @@ def read_key(name: str, settings: ProviderSettings) -> str | None:
             )
         return _clean(key, f'`providers."{name}".api_key_env`')
     if settings.api_key_file:
-        try:
-            key = Path(settings.api_key_file).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                f'key `providers."{name}".api_key_file`: {settings.api_key_file} cannot be read: {error}.'
-            ) from None
+        key = read_named(settings.api_key_file, f'providers."{name}".api_key_file').strip()
         return _clean(key, f'`providers."{name}".api_key_file`')
     return None
 

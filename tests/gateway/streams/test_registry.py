@@ -3,11 +3,13 @@
 import pytest
 import trio
 
-from stream_gateway.guard.principal import ANONYMOUS
+from stream_gateway.config import QuotaSettings
+from stream_gateway.guard.principal import ANONYMOUS, Principal
+from stream_gateway.guard.quotas import Quotas
 from stream_gateway.streams.registry import RETRY_AFTER
 from stream_gateway.streams.stream import Stream
 from stream_protocols.errors import KeyConflict, Overloaded, UnknownStream
-from stream_protocols.events import Record, StreamFinished, StreamStarted
+from stream_protocols.events import Record, StreamFinished, StreamStarted, Usage
 from stream_protocols.lifecycle import State
 from tests.gateway.streams.conftest import MakeRig
 from tests.gateway.streams.rig import Rig, settle, sized, texts
@@ -179,11 +181,37 @@ async def test_a_stream_that_is_being_read_is_kept_on(rig: Rig, autojump_clock: 
 async def test_whoever_reads_on_while_it_is_forgotten_gets_the_rest(rig: Rig) -> None:
     stream = ended(rig)
     found = rig.registry.get(stream.id, ANONYMOUS)
-    rig.registry._forget(stream)  # between finding a stream and attaching to it there may be a wait
+    assert rig.registry.discard(stream)  # between finding a stream and attaching to it there may be a wait
     reader = await rig.reader(found)
     assert reader.outcome is None
     assert len(reader.texts()) == 1
     assert rig.budget.used == 0
+
+
+async def test_one_that_has_ended_and_is_let_go_of_is_nowhere(rig: Rig, autojump_clock: Clock) -> None:
+    # As a copy here whose storage was damaged, when this node takes the stream itself over.
+    stream = ended(rig)
+    stream.abandon()
+    assert (rig.registry.known, rig.registry.running, rig.budget.used) == (0, 0, 0)
+    rig.registry.admit(anew := rig.stream())
+    await trio.sleep(2 * rig.settings.retain_for)
+    assert known(rig, anew)
+
+
+async def test_an_answer_longer_than_its_log_is_paid_for(make_rig: MakeRig, autojump_clock: Clock) -> None:
+    rig = await make_rig(retain_bytes=4_000)
+    quotas = Quotas(trio.current_time)
+    payer = Principal(id="key:ann", name="Ann", quota=QuotaSettings(streams=1, tokens_per_minute=10_000))
+    stream = rig.stream()
+    stream.bill = quotas.generation(payer, 4)
+    for record in sized(1000, 20):
+        stream.extend([record])
+    stream.extend([(Usage(input_tokens=1, output_tokens=9), None), *FINISHED])
+    assert stream.log.oldest > 1
+    assert rig.registry.running == 0
+    quotas.generation(payer, 4).settle(0)
+    await trio.sleep(1.5 * rig.settings.retain_for)
+    assert not known(rig, stream)
 
 
 # The budget

@@ -17,14 +17,13 @@ from stream_gateway.guard.jwts import KeysPending
 from stream_gateway.guard.principal import NOBODY
 from stream_gateway.guard.visitor import Visitor
 from stream_gateway.server.delivery import Start, resume
+from stream_gateway.server.sockets.follower import SocketFollower
 from stream_gateway.server.sockets.socket import WebSocket
-from stream_gateway.streams.follower import Follower
 from stream_gateway.streams.generations import Generations
 from stream_gateway.streams.registry import Registry
 from stream_gateway.streams.room import LAGGED
 from stream_gateway.streams.stream import MOVED, Stream
 from stream_protocols import commands
-from stream_protocols.chunking import Chunker
 from stream_protocols.chunking.registry import MakeChunker
 from stream_protocols.closing import CLOSINGS, CloseCode
 from stream_protocols.commands import Codec, Command
@@ -48,51 +47,6 @@ Fetch = Callable[[], Awaitable[object]]
 
 BURST: Final = 2.0
 """Seconds' worth of commands that may come at once; at least as many as it takes to subscribe to all streams again."""
-
-
-class SocketFollower(Follower):
-    """A stream on a socket that carries others too; the socket's writer drives it."""
-
-    __slots__ = ("_session",)
-
-    def __init__(
-        self, session: Session, stream: Stream, renderer: SocketRenderer, start: Start, chunker: Chunker | None
-    ) -> None:
-        super().__init__(stream, renderer, session.socket, after=start.after, offset=start.offset, chunker=chunker)
-        self._session = session
-
-    def write(self, data: bytes) -> bool:
-        """As any follower's; but a socket has pings, so nobody asks when something was written."""
-        try:
-            return not data or self.outlet.write_now(data)
-        except Exception as error:
-            self.broken = error
-            return False
-
-    def wake(self) -> None:
-        """Ask for a turn, or leave when all has been said."""
-        if self.broken is not None:
-            self._session.socket.spoiled(self, self.broken)
-        elif self.caught_up and self.stream.log.sealed and self.outlet.clear():
-            self._session.leave(self.stream.id)
-        else:
-            self._session.socket.lags(self)
-
-    def go_live(self) -> None:
-        """Follow the stream from here on, if it goes on."""
-        if self.stream.log.sealed:
-            self._session.leave(self.stream.id)
-        elif self.stream.id in self._session.following:
-            super().go_live()
-
-    @property
-    def cursor(self) -> str:
-        """The position after what was handed to the socket."""
-        return format_cursor(self.stream.id, self.stream.log.epoch, self.position, self._offset)
-
-    def close(self, reason: str) -> None:
-        """Let the client go: it hears where to resume as soon as it reads again."""
-        self._session.let_go(self, reason)
 
 
 class Session:
@@ -167,7 +121,7 @@ class Session:
             self._carry_out(command)
         else:
             self._fetching = True
-            self._registry.start_soon(self._carry_out_later, command, fetch)
+            self.socket.start_soon(self._carry_out_later, command, fetch)
 
     def _fetch(self, command: Command) -> Fetch | None:
         """What has to be waited for before the command can be carried out: a stream that is not here."""
