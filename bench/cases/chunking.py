@@ -17,7 +17,7 @@ CASE = Case(
         "100 × 50/s": {"strategy": "adaptive", "streams": 100, "rate": 50},
         "200 × 50/s": {"strategy": "adaptive", "streams": 200, "rate": 50},
     },
-    quick={"seconds": 1.0, "turns": 5},
+    quick={"seconds": 0.8, "turns": 2},
     full={"seconds": 1.5, "turns": 9},
     quick_variants=("100 × 50/s",),
     metrics=(

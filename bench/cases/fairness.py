@@ -15,7 +15,7 @@ CASE = Case(
         "no burst": {"way": "websocket", "burst": 0},
         "one bursts": {"way": "websocket", "burst": 5_000},
     },
-    quick={"streams": 100, "every": 0.3, "probes": 8, "seconds": 2.4},
+    quick={"streams": 100, "every": 0.3, "probes": 8, "seconds": 2.1},
     full={"streams": 100, "every": 0.3, "probes": 8, "seconds": 3.0},
     glance={"one bursts": "beside burst"},
     metrics=(

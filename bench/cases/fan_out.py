@@ -17,7 +17,7 @@ CASE = Case(
         "1 → 500, HTTP/2": {"way": "http2", "connections": 500, **_EACH},
         "1 → 500, HTTP/2, 100 a connection": {"way": "http2", "connections": 5, "streams": 100, "rate": 20},
     },
-    quick={"seconds": 1.5},
+    quick={"seconds": 1.2},
     full={"seconds": 3.0},
     quick_variants=("1 → 500, SSE", "1 → 500, WebSocket", "1 → 500, HTTP/2"),
     glance={"1 → 500, SSE": "fan-out, a delivery"},

@@ -12,7 +12,7 @@ CASE = Case(
         "100 × 50/s": {"streams": 100, "rate": 50},
         "500 × 20/s": {"streams": 500, "rate": 20},
     },
-    quick={"ramp": 0.8, "settle": 0.4, "seconds": 2.5},
+    quick={"ramp": 0.8, "settle": 0.4, "seconds": 2.0},
     full={"ramp": 1.0, "settle": 0.5, "seconds": 4.0},
     glance={"100 × 50/s": "steady, a chunk"},
     metrics=(
