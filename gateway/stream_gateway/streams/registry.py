@@ -26,7 +26,7 @@ from stream_gateway.streams.reminders import Reminders
 from stream_gateway.streams.retention import Retention
 from stream_gateway.streams.spending import spent
 from stream_gateway.streams.storage import Storage, key_conflict
-from stream_gateway.streams.stream import MOVED, Stream
+from stream_gateway.streams.stream import MOVED, Stream, new_id
 from stream_gateway.streams.turn import Turn
 from stream_protocols.cursor import parse_cursor
 from stream_protocols.dialects import Source
@@ -156,7 +156,7 @@ class Registry:
             Overloaded: see `check_room`; or nothing can be stored.
         """
         self.check_room()
-        name = name or secrets.token_urlsafe(12)
+        name = name or new_id()
         source = Source(name, model, int(time.time()), echo)
         lease = self.settings.lease if lease is None else lease
         pulse = Pulse(self.meters, route, name, trio.current_time())

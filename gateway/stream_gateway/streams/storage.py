@@ -7,7 +7,6 @@ and one whose owner has died is taken over.
 from __future__ import annotations
 
 import contextlib
-import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +19,7 @@ from stream_gateway.streams.journal import Committer
 from stream_gateway.streams.mirror import DAMAGED, LINGER, Mirror
 from stream_gateway.streams.ownership import Ownership
 from stream_gateway.streams.producer import Generate
-from stream_gateway.streams.stream import Stream
+from stream_gateway.streams.stream import Stream, new_id
 from stream_gateway.upstream.generation import INTERRUPTED
 from stream_protocols.cursor import parse_cursor
 from stream_protocols.errors import IllegalTransition, KeyConflict, Overloaded, UnknownStream
@@ -130,7 +129,7 @@ class Storage:
             KeyConflict: the key is another request's.
             Overloaded: it cannot be known right now whether there is one.
         """
-        name = secrets.token_urlsafe(12)
+        name = new_id()
         try:
             with _patience(self._lease):
                 taken = await self.engine.claim(key, Claim(name, asked))

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Final
@@ -51,6 +52,12 @@ MOVED: Final = "moved"
 
 FANOUT_SLICE: Final = 64
 """Writes in one run; a longer fan-out goes on after everybody else had a turn."""
+
+
+def new_id() -> str:
+    """An id that no stream has: 96 bits of chance, which no command line takes for an option."""
+    name = secrets.token_urlsafe(12)
+    return new_id() if name.startswith("-") else name
 
 
 class Stream:

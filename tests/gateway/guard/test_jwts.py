@@ -100,7 +100,7 @@ def test_heads_that_say_more() -> None:
     verifier = Jwts(settings(), QuotaSettings(), lambda: None)
     verifier._file = KeySet([key])
     nested = base64.urlsafe_b64encode(b"[" * 6000).rstrip(b"=").decode()
-    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "exp": NOW + 60}
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "exp": int(time.time()) + 60}
     more = {"crit": ["x"], "x": 1}
     verifier._settings = settings(algorithms=("HS256",))
     for forged in (f"{nested}.e30.AA", jwt.encode(claims, SECRET, "HS256", headers=more)):

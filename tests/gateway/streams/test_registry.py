@@ -7,7 +7,7 @@ from stream_gateway.config import QuotaSettings
 from stream_gateway.guard.principal import ANONYMOUS, Principal
 from stream_gateway.guard.quotas import Quotas
 from stream_gateway.streams.registry import RETRY_AFTER
-from stream_gateway.streams.stream import Stream
+from stream_gateway.streams.stream import Stream, new_id
 from stream_protocols.errors import KeyConflict, Overloaded, UnknownStream
 from stream_protocols.events import Record, StreamFinished, StreamStarted, Usage
 from stream_protocols.lifecycle import State
@@ -164,6 +164,12 @@ async def test_a_running_stream_is_not_forgotten(rig: Rig, autojump_clock: Clock
     stream.extend(FINISHED)
     await trio.sleep(rig.settings.retain_for + 1)
     assert not known(rig, stream)
+
+
+def test_no_command_line_takes_an_id_for_an_option() -> None:
+    ids = [new_id() for _ in range(2_000)]
+    assert len(set(ids)) == 2_000
+    assert not any(name.startswith("-") for name in ids)
 
 
 async def test_a_stream_that_is_being_read_is_kept_on(rig: Rig, autojump_clock: Clock) -> None:
